@@ -1,0 +1,23 @@
+"""Builds the one native room. FASTSCHED_CHECKED=1 turns the bounds, wraparound and initialised checks on."""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+checked = os.environ.get("FASTSCHED_CHECKED") == "1"
+flags = ["-O3", "-ffp-contract=off"] if os.name == "posix" else ["/O2"]
+
+setup(
+    ext_modules=cythonize(
+        [Extension("fastsched._core", ["src/fastsched/_core.pyx"], extra_compile_args=flags)],
+        compiler_directives={
+            "boundscheck": checked,
+            "wraparound": False,
+            "initializedcheck": checked,
+            "cdivision": not checked,
+            "freethreading_compatible": False,
+        },
+        force=True,
+    ),
+)

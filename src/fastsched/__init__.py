@@ -1,0 +1,40 @@
+"""fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
+
+from .errors import (
+    FastschedError,
+    FormatError,
+    InternalError,
+    MissingExtraError,
+    Problem,
+    RunInterrupted,
+    UnsatisfiableWarning,
+    ValidationError,
+)
+from .graph import TaskGraph
+from .model import Reason, Task, TaskStatus, Worker
+from .plan import Attempt, Placement, Plan, Run, Schedule
+from .planner import schedule
+from .runtime.scheduler import run
+
+__all__ = [
+    "Attempt",
+    "FastschedError",
+    "FormatError",
+    "InternalError",
+    "MissingExtraError",
+    "Placement",
+    "Plan",
+    "Problem",
+    "Reason",
+    "Run",
+    "RunInterrupted",
+    "Schedule",
+    "Task",
+    "TaskGraph",
+    "TaskStatus",
+    "UnsatisfiableWarning",
+    "ValidationError",
+    "Worker",
+    "run",
+    "schedule",
+]

@@ -1,0 +1,1 @@
+"""What carries orders to workers and brings reports back."""

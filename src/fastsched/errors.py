@@ -1,0 +1,120 @@
+"""Every exception that fastsched raises, each with its data.
+
+The type says whose fault it is: the user's graph or arguments (`ValidationError`), the
+user's file (`FormatError`), a missing extra (`MissingExtraError`), an interrupted run
+(`RunInterrupted`), or ours (`InternalError`). Nothing here knows how a graph is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "FastschedError",
+    "FormatError",
+    "InternalError",
+    "MissingExtraError",
+    "Problem",
+    "RunInterrupted",
+    "UnsatisfiableWarning",
+    "ValidationError",
+]
+
+ProblemKind = Literal[
+    "duplicate_id",
+    "empty_id",
+    "unknown_dependency",
+    "self_dependency",
+    "cycle",
+    "bad_type",
+    "bad_value",
+    "unknown_field",
+    "missing_field",
+]
+
+SHOWN_PROBLEMS = 20
+
+
+class FastschedError(Exception):
+    """The root of every error that fastsched raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what the user gave.
+
+    `where` names the item: a task id, a worker id, or a place such as `tasks[3]` for an item
+    that has no usable id. `path` is the cycle, first id = last id, for kind `cycle`;
+    `suggestion` the nearest known name, for an unknown one.
+    """
+
+    kind: ProblemKind
+    where: str
+    message: str
+    field: str | None = None
+    value: Any = None
+    path: tuple[str, ...] = ()
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class ValidationError(FastschedError, ValueError):
+    """Tasks or workers that cannot be scheduled; `problems` lists all that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        lines = [f"{count} problem{'s' if count != 1 else ''} found:"]
+        lines += [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        if count > SHOWN_PROBLEMS:
+            lines.append(f"  ... and {count - SHOWN_PROBLEMS} more (see .problems)")
+        return "\n".join(lines)
+
+
+class FormatError(FastschedError, ValueError):
+    """A file that is not what its name or its head promises; `path` names it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        self.path = path
+        super().__init__(path, message)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
+
+
+class MissingExtraError(FastschedError, ImportError):
+    """An ability that needs an extra which is not installed; `extra` names it."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs an extra: pip install 'fastsched[{extra}]'")
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C, or a termination signal, in the middle of `run()`. Every command has been stopped.
+
+    `run` (a `fastsched.Run`) is what had happened until then. It is a `KeyboardInterrupt`, so that a program that
+    handles that one keeps working.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        super().__init__("the run was interrupted; every command that it started has been stopped")
+
+
+class InternalError(FastschedError, RuntimeError):
+    """A broken invariant inside fastsched: this is a bug, please report it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message} (this is a bug in fastsched, please report it)")
+
+
+class UnsatisfiableWarning(UserWarning):
+    """Some task asks for more than any worker could ever give."""

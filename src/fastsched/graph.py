@@ -1,0 +1,450 @@
+"""From tasks to numbers: ids become indices, dependencies CSR, demands whole-number vectors.
+
+One pass names every problem at once. It has two speeds and one meaning: columns are read and
+checked as columns, and only where something is odd is each item looked at by itself
+(`_find_problems`), which says what is wrong, or sets right what is merely unusual (a numpy
+integer, a set of dependencies). Nothing here recurses, so depth costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from ._core import successors, topological_order
+from .errors import Problem, ValidationError
+from .model import (
+    AMOUNT_LIMIT,
+    PRIORITY_LIMIT,
+    RESERVED_RESOURCES,
+    SECONDS_LIMIT,
+    Findings,
+    Task,
+    TaskStatus,
+    Worker,
+    from_mapping,
+    nearest,
+    usable_id,
+)
+
+__all__ = ["DemandClasses", "TaskGraph", "WorkerTable"]
+
+NS = 1_000_000_000
+UNKNOWN_DURATION_NS = NS  # a task without a duration counts 1
+CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
+MAX_CLASSES = 256  # beyond it, demand classes are merged
+FEW_CLASSES = 64  # up to it, another pivot is not tried
+SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
+SUGGESTION_POOL = 20_000  # names that are compared for it
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+class TaskGraph:
+    """Tasks as numbers; row and index i is the i-th task that was given.
+
+    Attributes:
+        ids: n task ids. tasks: the n `Task` objects.
+        dep_ptr (n + 1,) int64, deps int32: row i lists what task i depends on, as given.
+        succ_ptr (n + 1,) int64, succ int32: row i lists what depends on task i.
+        order (n,) int32: a topological order.
+        resources: K names; the first two are cpu_millicores and memory_mb.
+        demand (n, K) int32: whole amounts, each below 2**31.
+        duration (n,) int64: expected ns; a task without a duration counts 1 s.
+        has_durations: whether any task has one.
+        priority (n,) int64. max_retries (n,) int32: -1 where the task leaves it to the call.
+
+    Raises:
+        ValidationError: naming every problem of the tasks at once.
+    """
+
+    def __init__(self, tasks: Iterable[Task | Mapping[str, Any]]) -> None:
+        self.tasks: list[Task] = _as_structs(Task, tasks, "tasks")
+        try:
+            self._read(self.tasks)
+        except _Odd:
+            self._read(_set_right(self.tasks))
+        self._classes: DemandClasses | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def classes(self) -> DemandClasses:
+        """The tasks grouped by demand, as the core wants them; made once."""
+        if self._classes is None:
+            self._classes = DemandClasses(self.demand)
+        return self._classes
+
+    def _read(self, tasks: list[Task]) -> None:
+        """Read the tasks as columns. Raises _Odd where anything is not plainly right."""
+        n = len(tasks)
+        self.ids: list[str] = [task.task_id for task in tasks]
+        index = dict(zip(self.ids, range(n)))
+        _plain(set(map(type, self.ids)) <= {str} and len(index) == n and "" not in index)
+        _check_commands([task.command for task in tasks])
+        _plain([task.status for task in tasks].count(TaskStatus.PENDING) == n)
+        self.dep_ptr, self.deps = _read_dependencies([task.dependencies for task in tasks], index)
+        self.succ_ptr, self.succ = successors(self.dep_ptr, self.deps)
+        self.order = topological_order(self.dep_ptr, self.succ_ptr, self.succ)
+        _plain(len(self.order) == n)
+        cores = _read_cores([task.cpu_cores_required for task in tasks])
+        memory = _read_whole([task.memory_required_mb for task in tasks], 0, AMOUNT_LIMIT)
+        named, named_columns = _read_resources([task.resources for task in tasks])
+        self.resources = (*RESERVED_RESOURCES, *named)
+        self.demand: Int32s = np.stack((cores, memory, *named_columns), axis=1).astype(np.int32)
+        self.priority = _read_whole([task.priority for task in tasks], 1 - PRIORITY_LIMIT, PRIORITY_LIMIT)
+        retries = [task.max_retries for task in tasks]
+        if retries.count(None) == n:
+            self.max_retries: Int32s = np.full(n, -1, dtype=np.int32)
+        else:
+            self.max_retries = np.full(n, -1, dtype=np.int32)
+            given = [i for i, value in enumerate(retries) if value is not None]
+            self.max_retries[given] = _read_whole([retries[i] for i in given], 0, AMOUNT_LIMIT)
+        durations = [task.duration for task in tasks]
+        self.has_durations = durations.count(None) < n
+        self.duration = _read_durations(durations)
+        _plain(float(self.duration.sum(dtype=np.float64)) < CLOCK_LIMIT_NS)
+
+
+class WorkerTable:
+    """Workers as numbers: `ids`, and `capacity` (W, K) int32 for the K resources that were asked about.
+
+    A resource that a worker has and no task asks for is left out: it decides nothing.
+
+    Raises:
+        ValidationError: naming every problem of the workers at once.
+    """
+
+    def __init__(self, workers: Iterable[Worker | Mapping[str, Any]], resources: Sequence[str]) -> None:
+        self.workers = _as_structs(Worker, workers, "workers")
+        problems = [
+            problem for i, worker in enumerate(self.workers) for problem in worker.find_problems(f"workers[{i}]")
+        ]
+        self.ids = [worker.worker_id for worker in self.workers]
+        problems += _find_duplicates(self.ids, "worker ", "workers")
+        if problems:
+            raise ValidationError(problems)
+        self.capacity: Int32s = np.zeros((len(self.ids), len(resources)), dtype=np.int32)
+        for row, worker in zip(self.capacity, self.workers):
+            row[0] = round(float(worker.cpu_cores_available) * 1000)
+            row[1] = worker.memory_available_mb
+            if worker.resources:
+                for r, name in enumerate(resources[2:], 2):
+                    row[r] = worker.resources.get(name, 0)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class DemandClasses:
+    """Tasks grouped so that within a group they differ in one resource only, the pivot.
+
+    `class_of` (n,) int32, `class_demand` (C, K) int32: the amounts of the class (the least ones, and 0
+    for the pivot), `exact` (C,) uint8: whether all members have just these. Memory is the pivot, or
+    whichever resource leaves the fewest classes; where all leave too many, classes are merged by the
+    size of their cores and are not exact.
+    """
+
+    def __init__(self, demand: Int32s) -> None:
+        n, n_resources = demand.shape
+        self.pivot = 1
+        class_of, count = _group(demand, self.pivot)
+        if count > FEW_CLASSES:
+            for pivot in (r for r in range(n_resources) if r != 1):
+                other, fewer = _group(demand, pivot)
+                if fewer < count:
+                    self.pivot, class_of, count = pivot, other, fewer
+        exact = count <= MAX_CLASSES
+        if not exact:
+            self.pivot = 1
+            class_of, count = _number(np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right"))
+        self.class_of: Int32s = class_of.astype(np.int32)
+        self.exact = np.full(count, exact, dtype=np.uint8)
+        self.class_demand: Int32s = np.zeros((count, n_resources), dtype=np.int32)
+        if exact:
+            self.class_demand[class_of] = demand
+        else:
+            self.class_demand[:] = AMOUNT_LIMIT - 1
+            np.minimum.at(self.class_demand, class_of, demand)
+        self.class_demand[:, self.pivot] = 0
+
+
+def _group(demand: Int32s, pivot: int) -> tuple[Int64s, int]:
+    """Number the tasks by their demand in all resources but the pivot."""
+    code: Int64s = np.zeros(len(demand), dtype=np.int64)
+    count = 1
+    for r in range(demand.shape[1]):
+        if r != pivot:
+            column, distinct = _number(demand[:, r])
+            code, count = (column, distinct) if count == 1 else _number(code * distinct + column)
+    return code, count
+
+
+def _number(values: npt.NDArray[Any]) -> tuple[Int64s, int]:
+    """Number the distinct values 0..count-1, in their order; by a table where the values are small."""
+    if not len(values):
+        return np.zeros(0, dtype=np.int64), 1
+    least, most = int(values.min()), int(values.max())
+    if most - least > 4 * len(values) + 65536:
+        distinct, numbers = np.unique(values, return_inverse=True)
+        return numbers.astype(np.int64), len(distinct)
+    present = np.zeros(most - least + 1, dtype=np.int64)
+    present[values - least] = 1
+    table = np.cumsum(present) - 1
+    return table[values - least], int(table[-1]) + 1
+
+
+# ---------------------------------------------------------------- columns
+
+
+class _Odd(Exception):
+    """Something is not plainly right; the items have to be looked at one by one."""
+
+
+def _plain(holds: bool) -> None:
+    if not holds:
+        raise _Odd
+
+
+def _check_commands(commands: list[Any]) -> None:
+    """Strings in bulk, argument vectors one by one."""
+    if set(map(type, commands)) <= {str}:
+        strings = commands
+    else:
+        strings = [command for command in commands if type(command) is str]
+        found = Findings("")
+        for command in commands:
+            if type(command) is not str:
+                found.check_command(command)
+        _plain(not found.problems)
+    _plain(all(strings) and "\0" not in "".join(strings))
+
+
+def _read_dependencies(rows: list[Sequence[str]], index: dict[str, int]) -> tuple[Int64s, Int32s]:
+    _plain(set(map(type, rows)) <= {tuple, list})
+    dep_ptr: Int64s = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)), out=dep_ptr[1:])
+    try:
+        deps: Int32s = np.fromiter(
+            map(index.__getitem__, chain.from_iterable(rows)), dtype=np.int32, count=int(dep_ptr[-1])
+        )
+    except (KeyError, TypeError):
+        raise _Odd from None
+    return dep_ptr, deps
+
+
+def _read_cores(values: list[Any]) -> Int64s:
+    """Cores to whole milli-cores."""
+    cores = _read_numbers(values)
+    _plain(bool(np.isfinite(cores).all()))
+    milli = np.rint(cores * 1000)
+    right = (cores >= 0) & (milli < AMOUNT_LIMIT) & (np.abs(milli / 1000 - cores) <= 1e-9 * np.maximum(1, cores))
+    _plain(bool(right.all()))
+    return milli.astype(np.int64)
+
+
+def _read_whole(values: list[Any], low: int, limit: int) -> Int64s:
+    _plain(set(map(type, values)) <= {int})
+    try:
+        whole: Int64s = np.fromiter(values, dtype=np.int64, count=len(values))
+    except OverflowError:
+        raise _Odd from None
+    _plain(not len(whole) or low <= whole.min() and whole.max() < limit)
+    return whole
+
+
+def _read_durations(values: list[Any]) -> Int64s:
+    """Seconds to whole ns; None counts 1 s."""
+    known: Int64s = np.full(len(values), UNKNOWN_DURATION_NS, dtype=np.int64)
+    unknown = values.count(None)
+    if unknown == len(values):
+        return known
+    where = np.ones(len(values), dtype=bool)
+    if unknown:
+        where = np.fromiter((value is not None for value in values), dtype=bool, count=len(values))
+        values = [value for value in values if value is not None]
+    seconds = _read_numbers(values)
+    _plain(bool(((seconds >= 0) & (seconds <= SECONDS_LIMIT)).all()))
+    known[where] = np.rint(seconds * NS).astype(np.int64)
+    return known
+
+
+def _read_numbers(values: list[Any]) -> npt.NDArray[np.float64]:
+    _plain(set(map(type, values)) <= {int, float})
+    try:
+        return np.fromiter(values, dtype=np.float64, count=len(values))
+    except OverflowError:
+        raise _Odd from None
+
+
+def _read_resources(rows: list[Mapping[str, int] | None]) -> tuple[list[str], list[Int64s]]:
+    """The names that any task asks for, sorted, and a column for each."""
+    if not any(rows):
+        _plain(all(row is None or isinstance(row, Mapping) for row in rows))
+        return [], []
+    _plain(all(row is None or isinstance(row, Mapping) for row in rows))
+    known = [row or {} for row in rows]
+    names = set(chain.from_iterable(known))
+    _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))
+    ordered = sorted(names)
+    return ordered, [_read_whole([row.get(name, 0) for row in known], 0, AMOUNT_LIMIT) for name in ordered]
+
+
+# ---------------------------------------------------------------- item by item
+
+
+def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
+    """The items as objects of their class; mappings are turned into such, anything else is a problem."""
+    if isinstance(items, (str, bytes, Mapping)):
+        raise ValidationError([Problem("bad_type", what, f"{what} is {type(items).__name__}; a list is wanted")])
+    structs = list(items)
+    if set(map(type, structs)) <= {kind}:
+        return structs
+    problems = []
+    made: list[Any] = []
+    for i, item in enumerate(structs):
+        where = f"{what}[{i}]"
+        if isinstance(item, Mapping):
+            item, wrong = from_mapping(kind, item, where)
+            problems += wrong
+        elif not isinstance(item, kind):
+            message = f"{item!r} is not a {kind.__name__} or a mapping with its fields"
+            problems.append(Problem("bad_type", where, message))
+            item = None
+        made.append(item)
+    if problems:
+        known = [item for item in made if item is not None]
+        if kind is Task:
+            problems += _find_problems(known, whole=len(known) == len(made))
+        raise ValidationError(problems)
+    return made
+
+
+def _set_right(tasks: list[Task]) -> list[Task]:
+    """Raise for every problem, or give back the tasks with unusual but right values made plain."""
+    problems = _find_problems(tasks, whole=True)
+    if problems:
+        raise ValidationError(problems)
+    return [
+        msgspec.structs.replace(
+            task,
+            dependencies=sorted(task.dependencies) if isinstance(task.dependencies, (set, frozenset))
+            else tuple(task.dependencies),
+            cpu_cores_required=float(task.cpu_cores_required),
+            memory_required_mb=int(task.memory_required_mb),
+            priority=int(task.priority),
+            duration=None if task.duration is None else float(task.duration),
+            max_retries=None if task.max_retries is None else int(task.max_retries),
+            resources=None if task.resources is None else {name: int(x) for name, x in task.resources.items()},
+        )
+        for task in tasks
+    ]
+
+
+def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
+    """Every problem of the tasks. `whole`: these are all the tasks, so an unknown dependency is one."""
+    problems = [problem for i, task in enumerate(tasks) for problem in task.find_problems(f"tasks[{i}]")]
+    ids = [usable_id(task.task_id) for task in tasks]
+    problems += _find_duplicates(ids, "", "tasks")
+    index = {task_id: i for i, task_id in reversed(list(enumerate(ids))) if task_id}
+    rows: list[list[int]] = []
+    asked = 0
+    for i, task in enumerate(tasks):
+        row: list[int] = []
+        where = ids[i] or f"tasks[{i}]"
+        for name in _names(task.dependencies):
+            if name == ids[i]:
+                problems.append(Problem("self_dependency", where, "depends on itself", "dependencies", name))
+            elif name in index:
+                row.append(index[name])
+            elif whole:
+                near = _nearest_id(name, ids) if asked < SUGGESTIONS else None
+                asked += 1
+                hint = f"; did you mean {near!r}?" if near else ""
+                message = f"depends on {name!r}, which is not a task{hint}"
+                problems.append(Problem("unknown_dependency", where, message, "dependencies", name, suggestion=near))
+        rows.append(row)
+    for path in _find_cycles(rows):
+        names = tuple(ids[i] for i in path)
+        problems.append(Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names))
+    if not problems and sum(task.duration or 0 for task in tasks) * NS >= CLOCK_LIMIT_NS:
+        message = "the durations add up to more than 146 years, which the clock cannot hold"
+        problems.append(Problem("bad_value", "tasks", message, "duration"))
+    return problems
+
+
+def _names(dependencies: object) -> list[str]:
+    """The dependencies that are names at all; the others have been reported by the task itself."""
+    if isinstance(dependencies, (set, frozenset)):
+        return sorted(name for name in dependencies if isinstance(name, str))
+    if isinstance(dependencies, Sequence) and not isinstance(dependencies, (str, bytes)):
+        return [name for name in dependencies if isinstance(name, str)]
+    return []
+
+
+def _find_duplicates(ids: list[str], prefix: str, what: str) -> list[Problem]:
+    places: dict[str, list[int]] = {}
+    for i, item_id in enumerate(ids):
+        if isinstance(item_id, str) and item_id:
+            places.setdefault(item_id, []).append(i)
+    return [
+        Problem("duplicate_id", prefix + item_id, f"this id is used {len(at)} times: "
+                + ", ".join(f"{what}[{i}]" for i in at[:5]) + (", ..." if len(at) > 5 else ""), value=item_id)
+        for item_id, at in places.items() if len(at) > 1
+    ]
+
+
+def _nearest_id(name: str, ids: list[str]) -> str | None:
+    alike = (task_id for task_id in ids if task_id and abs(len(task_id) - len(name)) <= 2)
+    return nearest(name, [task_id for task_id, _ in zip(alike, range(SUGGESTION_POOL))])
+
+
+def _find_cycles(rows: list[list[int]]) -> list[list[int]]:
+    """Cycles that share no task, so many that none is left outside them; each begins and ends on its first task.
+
+    What Kahn's pass leaves over is walked along the first dependency that is left over too, until the walk
+    meets itself. The tasks of the cycles found are then taken out, and the rest is sorted again.
+    """
+    cycles: list[list[int]] = []
+    gone = [False] * len(rows)
+    while True:
+        left = _left_over(rows, gone)
+        if not left:
+            return cycles
+        onward = {i: next(d for d in rows[i] if d in left) for i in left}
+        walk_of: dict[int, int] = {}
+        for first in sorted(left):
+            i = first
+            while i not in walk_of:
+                walk_of[i] = first
+                i = onward[i]
+            if walk_of[i] == first:
+                path = [i, onward[i]]
+                while path[-1] != i:
+                    path.append(onward[path[-1]])
+                least = path.index(min(path))
+                cycles.append(path[least:-1] + path[:least] + [path[least]])
+                for task in path:
+                    gone[task] = True
+
+
+def _left_over(rows: list[list[int]], gone: list[bool]) -> dict[int, None]:
+    """The tasks that no topological order reaches when the ones that are gone are done."""
+    kept = [[] if gone[i] else [d for d in row if not gone[d]] for i, row in enumerate(rows)]
+    dep_ptr = np.cumsum([0, *map(len, kept)], dtype=np.int64)
+    deps = np.fromiter(chain.from_iterable(kept), dtype=np.int32, count=int(dep_ptr[-1]))
+    reached: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
+    reached[topological_order(dep_ptr, *successors(dep_ptr, deps))] = True
+    return dict.fromkeys(np.nonzero(~reached)[0].tolist())
+
+
+def _show(path: tuple[str, ...]) -> str:
+    shown = path if len(path) <= 12 else (*path[:6], f"... {len(path) - 11} more ...", *path[-5:])
+    return " -> ".join(shown)

@@ -1,0 +1,260 @@
+"""What a user writes down: tasks, workers, and the words for what became of them.
+
+A `Task` or `Worker` is plain data: making one checks nothing, so that a whole graph can be
+checked in one pass that reports every problem at once (`graph.py`). Each class knows what is
+right for one of its kind and says so in `find_problems`; nothing here looks at two at a time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Any, cast
+
+import msgspec
+
+from .errors import Problem, ProblemKind
+
+__all__ = ["AMOUNT_LIMIT", "PRIORITY_LIMIT", "Reason", "Task", "TaskStatus", "Worker", "nearest"]
+
+AMOUNT_LIMIT = 2**31  # every amount (milli-cores, MB, pieces) is below it
+PRIORITY_LIMIT = 2**31
+SECONDS_LIMIT = 10**9  # a duration is at most about 30 years
+RESERVED_RESOURCES = ("cpu_millicores", "memory_mb")
+
+
+class TaskStatus(str, Enum):
+    """What a user sees of a task. A string, so that it serialises as its name."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
+
+
+class Reason(str, Enum):
+    """Why an attempt, or a task for good, failed. Declared in the order of the core's codes 1..9."""
+
+    EXIT = "EXIT"
+    SIGNAL = "SIGNAL"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TIMEOUT = "TIMEOUT"
+    WORKER_LOST = "WORKER_LOST"
+    CANCELLED = "CANCELLED"
+    DEPENDENCY = "DEPENDENCY"
+    UNSATISFIABLE = "UNSATISFIABLE"
+    SPAWN = "SPAWN"
+
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
+
+
+class _TaskHead(msgspec.Struct):
+    task_id: str
+    command: str | Sequence[str]
+    dependencies: Sequence[str] = ()
+    cpu_cores_required: float = 1
+    memory_required_mb: int = 128
+
+
+class Task(_TaskHead, kw_only=True):
+    """A command, what it depends on, and what it needs.
+
+    Args:
+        task_id: unique, not empty.
+        command: a string for the shell, or a list of strings, the argument vector.
+        dependencies: ids of the tasks that must complete first.
+        cpu_cores_required: cores, 0 or more, to three decimals (0.5 is half a core).
+        memory_required_mb: whole MB, 0 or more.
+        priority: whole number; among ready tasks a higher one goes first.
+        duration: expected seconds; None counts as 1 in virtual time.
+        max_retries: failures that the task survives; None takes the call's `max_retries`.
+        resources: further whole-number demands by name, such as `{"gpu": 1}`.
+        status: where the task stands; input is PENDING.
+    """
+
+    priority: int = 0
+    duration: float | None = None
+    max_retries: int | None = None
+    resources: Mapping[str, int] | None = None
+    status: TaskStatus = TaskStatus.PENDING
+
+    def find_problems(self, where: str) -> list[Problem]:
+        """Everything that is wrong with this task alone; `where` is used when it has no usable id."""
+        found = Findings(usable_id(self.task_id) or where)
+        found.check_id("task_id", self.task_id)
+        found.check_command(self.command)
+        found.check_dependencies(self.dependencies)
+        found.check_cores("cpu_cores_required", self.cpu_cores_required)
+        found.check_whole("memory_required_mb", self.memory_required_mb, 0, AMOUNT_LIMIT)
+        found.check_whole("priority", self.priority, 1 - PRIORITY_LIMIT, PRIORITY_LIMIT)
+        if self.duration is not None:
+            found.check_seconds("duration", self.duration)
+        if self.max_retries is not None:
+            found.check_whole("max_retries", self.max_retries, 0, AMOUNT_LIMIT)
+        found.check_resources(self.resources)
+        if self.status != TaskStatus.PENDING:
+            found.add("bad_value", "status", self.status, f"status is {self.status!r}; a task is given as PENDING")
+        return found.problems
+
+
+class _WorkerHead(msgspec.Struct):
+    worker_id: str
+    cpu_cores_available: float
+    memory_available_mb: int
+
+
+class Worker(_WorkerHead, kw_only=True):
+    """Something that runs commands, and how much it can hold at a time.
+
+    Args:
+        worker_id: unique, not empty.
+        cpu_cores_available: cores, 0 or more, to three decimals.
+        memory_available_mb: whole MB, 0 or more.
+        resources: further whole-number capacities by name, such as `{"gpu": 4}`.
+    """
+
+    resources: Mapping[str, int] | None = None
+
+    def find_problems(self, where: str) -> list[Problem]:
+        """Everything that is wrong with this worker alone; `where` is used when it has no usable id."""
+        found = Findings(f"worker {usable_id(self.worker_id)}" if usable_id(self.worker_id) else where)
+        found.check_id("worker_id", self.worker_id)
+        found.check_cores("cpu_cores_available", self.cpu_cores_available)
+        found.check_whole("memory_available_mb", self.memory_available_mb, 0, AMOUNT_LIMIT)
+        found.check_resources(self.resources)
+        return found.problems
+
+
+def usable_id(value: object) -> str:
+    """The id as it can be shown, or "" where it cannot name anything."""
+    return value if isinstance(value, str) else ""
+
+
+def as_float(value: Any) -> float:
+    """The number as a float; infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one, if any is alike at all."""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def from_mapping(
+    kind: type[Task] | type[Worker], mapping: Mapping[str, Any], where: str
+) -> tuple[Task | Worker | None, list[Problem]]:
+    """Make a task or a worker of a mapping with the same field names.
+
+    Answers it, or None where a field is missing, and the problems with the names of the fields.
+    """
+    fields = kind.__struct_fields__
+    item_id = usable_id(mapping.get(fields[0]))
+    if item_id:
+        where = item_id if kind is Task else f"worker {item_id}"
+    problems = []
+    for name in mapping:
+        if name not in fields:
+            near = nearest(str(name), fields)
+            hint = f"; did you mean {near!r}?" if near else f"; known: {', '.join(fields)}"
+            problems.append(
+                Problem("unknown_field", where, f"unknown field {name!r}{hint}", str(name), suggestion=near)
+            )
+    missing = [name for name in fields[: 2 if kind is Task else 3] if name not in mapping]
+    for name in missing:
+        problems.append(Problem("missing_field", where, f"field {name!r} is missing", name))
+    item = None if missing else kind(**{name: value for name, value in mapping.items() if name in fields})
+    return item, problems
+
+
+class Findings:
+    """The problems of one item, gathered field by field."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.problems: list[Problem] = []
+
+    def add(self, kind: ProblemKind, field: str, value: Any, message: str) -> None:
+        """Note one problem of this item."""
+        self.problems.append(Problem(kind, self.where, message, field, value))
+
+    def check_id(self, field: str, value: object) -> None:
+        """An id is a string with something in it."""
+        if not isinstance(value, str):
+            self.add("bad_type", field, value, f"{field} is {value!r}; a string is wanted")
+        elif not value:
+            self.add("empty_id", field, value, f"{field} is empty")
+
+    def check_command(self, value: object) -> None:
+        """A command is a string or a list of strings, and no NUL can be passed on."""
+        words: Sequence[object] = [value] if isinstance(value, str) else cast("Sequence[object]", value)
+        if not isinstance(value, (str, list, tuple)) or not all(isinstance(word, str) for word in words):
+            self.add("bad_type", "command", value, f"command is {value!r}; a string or a list of strings is wanted")
+        elif not value:
+            self.add("bad_value", "command", value, "command is empty")
+        elif any("\0" in cast("str", word) for word in words):
+            self.add("bad_value", "command", value, "command holds a NUL character")
+
+    def check_dependencies(self, value: object) -> None:
+        """Dependencies are a list of ids; a single string would be read letter by letter."""
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (Sequence, AbstractSet)):
+            self.add("bad_type", "dependencies", value, f"dependencies is {value!r}; a list of task ids is wanted")
+            return
+        for item in value:
+            if not isinstance(item, str):
+                self.add("bad_type", "dependencies", item, f"dependency {item!r} is not a string")
+
+    def check_cores(self, field: str, value: Any) -> None:
+        """Cores may be fractional, to three decimals."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+            self.add("bad_type", field, value, f"{field} is {value!r}; a number of cores is wanted")
+            return
+        number = as_float(value)
+        if not math.isfinite(number) or number < 0 or number * 1000 >= AMOUNT_LIMIT:
+            limit = (AMOUNT_LIMIT - 1) / 1000
+            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between 0 and {limit}")
+        elif abs(round(number * 1000) / 1000 - number) > 1e-9 * max(1.0, number):
+            self.add("bad_value", field, value, f"{field} is {value!r}; cores are counted to three decimals at most")
+
+    def check_whole(self, field: str, value: Any, low: int, limit: int) -> None:
+        """A whole number in [low, limit)."""
+        try:
+            if isinstance(value, (bool, float)) and not (isinstance(value, float) and value.is_integer()):
+                raise TypeError
+            number = int(value) if isinstance(value, float) else operator.index(value)
+        except TypeError:
+            self.add("bad_type", field, value, f"{field} is {value!r}; a whole number is wanted")
+            return
+        if not low <= number < limit:
+            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between {low} and {limit - 1}")
+
+    def check_seconds(self, field: str, value: Any) -> None:
+        """Seconds, 0 or more."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+            self.add("bad_type", field, value, f"{field} is {value!r}; a number of seconds is wanted")
+        elif not 0 <= as_float(value) <= SECONDS_LIMIT:
+            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between 0 and {SECONDS_LIMIT}")
+
+    def check_resources(self, value: object) -> None:
+        """Named whole-number amounts; cores and memory have fields of their own."""
+        if value is None:
+            return
+        if not isinstance(value, Mapping):
+            self.add("bad_type", "resources", value, f"resources is {value!r}; a mapping of names to amounts is wanted")
+            return
+        for name, amount in value.items():
+            if not isinstance(name, str) or not name or name in RESERVED_RESOURCES:
+                self.add("bad_value", "resources", name, f"resource name {name!r} cannot be used")
+            else:
+                self.check_whole(f"resources[{name!r}]", amount, 0, AMOUNT_LIMIT)

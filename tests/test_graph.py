@@ -1,0 +1,206 @@
+"""From tasks to numbers, and everything that can be wrong with what a user gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastsched import Problem, Task, TaskGraph, TaskStatus, ValidationError
+from fastsched.graph import DemandClasses
+
+
+def problems_of(tasks) -> tuple[Problem, ...]:
+    with pytest.raises(ValidationError) as caught:
+        TaskGraph(tasks)
+    assert str(len(caught.value.problems)) in str(caught.value)
+    return caught.value.problems
+
+
+def test_columns():
+    graph = TaskGraph(
+        [
+            Task("c", "x", ["a", "b"], 0.125, 7, priority=-3, duration=1.5, resources={"z": 3, "gpu": 1}),
+            Task("a", "x"),
+            Task("b", ["x", "y"], ("a",), 2, 0, max_retries=0),
+        ]
+    )
+    assert graph.ids == ["c", "a", "b"]
+    assert graph.resources == ("cpu_millicores", "memory_mb", "gpu", "z")
+    assert graph.demand.tolist() == [[125, 7, 1, 3], [1000, 128, 0, 0], [2000, 0, 0, 0]]
+    assert graph.duration.tolist() == [1_500_000_000, 10**9, 10**9]
+    assert graph.priority.tolist() == [-3, 0, 0] and graph.max_retries.tolist() == [-1, -1, 0]
+    assert graph.dep_ptr.tolist() == [0, 2, 2, 3] and graph.deps.tolist() == [1, 2, 1]
+    assert graph.succ_ptr.tolist() == [0, 0, 2, 3] and graph.succ.tolist() == [0, 2, 0]
+    assert graph.order.tolist() == [1, 2, 0]
+
+
+def test_all_problems_are_reported_at_once():
+    found = problems_of(
+        [
+            Task("a", "x", ["align_reads"]),
+            Task("a", "x"),
+            Task("", "x"),
+            Task("self", "x", ["self"]),
+            Task("p", "x", ["q"]),
+            Task("q", "x", ["r"]),
+            Task("r", "x", ["p", "a"]),
+            Task("neg", "x", (), -1, -128),
+            Task("fine", "x", (), 0.5005),
+            Task("align_read", "", cpu_cores_required="4"),
+            {"task_id": "typo", "command": "x", "memory_requird_mb": 5, "priority": 1.5},
+            {"command": "x"},
+        ]
+    )
+    told = {(p.kind, p.where, p.field) for p in found}
+    assert told == {
+        ("unknown_field", "typo", "memory_requird_mb"),
+        ("missing_field", "tasks[11]", "task_id"),
+        ("empty_id", "tasks[2]", "task_id"),
+        ("bad_value", "neg", "cpu_cores_required"),
+        ("bad_value", "neg", "memory_required_mb"),
+        ("bad_value", "fine", "cpu_cores_required"),
+        ("bad_value", "align_read", "command"),
+        ("bad_type", "align_read", "cpu_cores_required"),
+        ("bad_type", "typo", "priority"),
+        ("duplicate_id", "a", None),
+        ("self_dependency", "self", "dependencies"),
+        ("cycle", "p", None),
+    }
+    assert next(p for p in found if p.kind == "cycle").path == ("p", "q", "r", "p")
+    assert next(p for p in found if p.kind == "unknown_field").suggestion == "memory_required_mb"
+
+
+def test_an_unknown_dependency_is_named_with_the_nearest_id():
+    (problem,) = problems_of([Task("align_reads", "x"), Task("b", "x", ["align_read"])])
+    assert (problem.kind, problem.where, problem.value) == ("unknown_dependency", "b", "align_read")
+    assert problem.suggestion == "align_reads" and "did you mean 'align_reads'" in str(problem)
+    (problem,) = problems_of([Task("b", "x", ["quite-different"])])
+    assert problem.suggestion is None and "did you mean" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("task_id", "", "empty_id"),
+        ("task_id", 7, "bad_type"),
+        ("task_id", None, "bad_type"),
+        ("command", "", "bad_value"),
+        ("command", [], "bad_value"),
+        ("command", ["x", 1], "bad_type"),
+        ("command", None, "bad_type"),
+        ("command", "x\0y", "bad_value"),
+        ("command", ["x", "\0"], "bad_value"),
+        ("dependencies", "abc", "bad_type"),
+        ("dependencies", None, "bad_type"),
+        ("dependencies", 5, "bad_type"),
+        ("dependencies", [1], "bad_type"),
+        ("dependencies", {"a": 1}, "bad_type"),
+        ("dependencies", [[]], "bad_type"),
+        ("cpu_cores_required", -0.001, "bad_value"),
+        ("cpu_cores_required", 0.0005, "bad_value"),
+        ("cpu_cores_required", float("nan"), "bad_value"),
+        ("cpu_cores_required", float("inf"), "bad_value"),
+        ("cpu_cores_required", 2147483.648, "bad_value"),
+        ("cpu_cores_required", 10**400, "bad_value"),
+        ("cpu_cores_required", True, "bad_type"),
+        ("cpu_cores_required", "2", "bad_type"),
+        ("cpu_cores_required", None, "bad_type"),
+        ("memory_required_mb", -1, "bad_value"),
+        ("memory_required_mb", 2**31, "bad_value"),
+        ("memory_required_mb", 10**30, "bad_value"),
+        ("memory_required_mb", 1.5, "bad_type"),
+        ("memory_required_mb", "4G", "bad_type"),
+        ("memory_required_mb", False, "bad_type"),
+        ("priority", 2**31, "bad_value"),
+        ("priority", 0.5, "bad_type"),
+        ("duration", -1, "bad_value"),
+        ("duration", float("nan"), "bad_value"),
+        ("duration", 1e10, "bad_value"),
+        ("duration", "1s", "bad_type"),
+        ("duration", True, "bad_type"),
+        ("max_retries", -1, "bad_value"),
+        ("max_retries", 1.5, "bad_type"),
+        ("resources", {"gpu": -1}, "bad_value"),
+        ("resources", {"gpu": 0.5}, "bad_type"),
+        ("resources", {"": 1}, "bad_value"),
+        ("resources", {1: 1}, "bad_value"),
+        ("resources", {"memory_mb": 1}, "bad_value"),
+        ("resources", ["gpu"], "bad_type"),
+        ("resources", "", "bad_type"),
+        ("status", TaskStatus.RUNNING, "bad_value"),
+        ("status", "done", "bad_value"),
+    ],
+)
+def test_one_wrong_value_is_named(field, value, kind):
+    fields = {"task_id": "t", "command": "x", field: value}
+    for task in (Task(**fields), fields):
+        found = problems_of([task, Task("other", "x")])
+        assert [(p.kind, p.where) for p in found] == [(kind, "t" if field != "task_id" else "tasks[0]")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cpu_cores_required": 0, "memory_required_mb": 0, "duration": 0},
+        {"cpu_cores_required": 0.001},
+        {"cpu_cores_required": 0.1 + 0.2},
+        {"cpu_cores_required": np.float32(0.5), "memory_required_mb": np.uint16(7), "priority": np.int8(-1)},
+        {"memory_required_mb": 128.0, "max_retries": 2.0},
+        {"dependencies": {"other"}, "resources": {"gpu": np.int64(1)}},
+        {"dependencies": frozenset(["other"]), "command": ("x", "y")},
+        {"dependencies": ["other", "other"]},
+        {"task_id": "ünï/çødé 名前", "status": "PENDING"},
+    ],
+)
+def test_what_is_unusual_but_right_is_taken(fields):
+    graph = TaskGraph([Task(**{"task_id": "t", "command": "x", **fields}), Task("other", "x")])
+    assert graph.demand.shape[0] == 2
+    if "dependencies" in fields:
+        assert set(graph.deps.tolist()) == {1}
+
+
+def test_what_is_no_task_at_all_is_named_by_its_place():
+    (problem,) = problems_of([Task("a", "x"), 5])
+    assert (problem.kind, problem.where) == ("bad_type", "tasks[1]")
+    for wrong in ("abc", {"a": {}}):
+        assert problems_of(wrong)[0].kind == "bad_type"
+
+
+def test_cycles_that_share_no_task_are_all_found():
+    rings = [Task(f"{ring}{i}", "x", [f"{ring}{(i + 1) % 3}"]) for ring in "ab" for i in range(3)]
+    # b hangs behind a, and a tail hangs behind b: neither hides a cycle, nor is on one.
+    rings[3] = Task("b0", "x", ["a0", "b1"])
+    found = problems_of([*rings, Task("tail", "x", ["b0"]), Task("free", "x")])
+    assert {p.path for p in found} == {("a0", "a1", "a2", "a0"), ("b0", "b1", "b2", "b0")}
+
+
+def test_depth_is_not_limited():
+    n = 1_000_000
+    graph = TaskGraph([Task("t0", "x"), *(Task(f"t{i}", "x", (f"t{i - 1}",)) for i in range(1, n))])
+    assert graph.order[-1] == n - 1
+    ring = [Task(f"t{i}", "x", (f"t{(i + 1) % 100_000}",)) for i in range(100_000)]
+    (problem,) = problems_of(ring)
+    assert len(problem.path) == 100_001 and problem.path[0] == problem.path[-1]
+    assert len(str(problem)) < 300
+
+
+def test_a_long_list_of_problems_is_shown_in_part_and_kept_whole():
+    with pytest.raises(ValidationError) as caught:
+        TaskGraph([Task(f"t{i}", "") for i in range(100)])
+    assert len(caught.value.problems) == 100
+    assert "and 80 more" in str(caught.value)
+
+
+def test_demand_classes_have_few_members_in_common_resources():
+    rng = np.random.default_rng(5)
+    cores, memory = rng.integers(1, 9, 1000) * 1000, rng.integers(0, 50_000, 1000)
+    classes = DemandClasses(np.stack((cores, memory), axis=1).astype(np.int32))
+    assert classes.pivot == 1 and classes.exact.all() and len(classes.class_demand) == 8
+    assert (classes.class_demand[classes.class_of, 0] == cores).all()
+    # Many cores and few sizes of memory: the other way round.
+    classes = DemandClasses(np.stack((memory, cores), axis=1).astype(np.int32))
+    assert classes.pivot == 0 and classes.exact.all() and len(classes.class_demand) == 8
+    # Many of both: merged, each class with its least demand.
+    classes = DemandClasses(np.stack((memory, memory[::-1]), axis=1).astype(np.int32))
+    assert not classes.exact.any() and len(classes.class_demand) <= 32
+    assert (classes.class_demand[classes.class_of, 0] <= memory).all()

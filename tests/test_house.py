@@ -1,0 +1,186 @@
+"""The shape of the house: who may import whom, what the clean rooms may not touch, and that the face is true.
+
+FLOORS is the map of docs/design.md as data. Whoever needs an arrow that it forbids changes it
+here and there in the same commit, and says why.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastsched
+from fastsched import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "fastsched"
+FLOORS = {
+    "errors": 1, "_heap": 1, "_fit": 1,
+    "_core": 2, "model": 2,
+    "ranks": 3, "events": 3, "plan": 3,
+    "graph": 4, "formats": 4,
+    "planner": 5,
+    "state": 6, "engines": 6,
+    "runtime": 7,
+    "gantt": 8, "__init__": 8,
+    "cli": 9,
+}  # fmt: skip
+CLEAN = ("_core", "ranks", "graph", "state", "planner", "events", "model", "plan", "errors", "gantt", "runtime/liveness")
+BANNED = {
+    "time", "datetime", "random", "secrets", "os", "socket", "asyncio", "threading", "subprocess", "uuid",
+}  # fmt: skip
+STANDALONE = "engines/agent"  # runs by its path, without the package
+
+needs_source = pytest.mark.skipif(not SOURCE.is_dir(), reason="skipped: the source tree is not here")
+
+
+def room_of(path: Path) -> str:
+    """`engines/local` for src/fastsched/engines/local.py."""
+    return str(path.relative_to(SOURCE).with_suffix("")).replace("/__init__", "")
+
+
+def floor_of(room: str) -> int:
+    return FLOORS[room.split("/")[0]]
+
+
+def imports_of(text: str, room: str) -> set[str]:
+    """The rooms and the top-level modules that a Python or Cython text imports, `.model` as `model`."""
+    found = set()
+    package = [] if "/" not in room and room not in ("engines", "formats", "runtime") else [room.split("/")[0]]
+    for line in text.splitlines():
+        match = re.match(r"\s*from\s+(\.*)([\w.]*)\s+c?import\s+(.+)", line)
+        if match:
+            dots, module, names = match.groups()
+            if not dots:
+                found.add(module.split(".")[0] if module.split(".")[0] != "fastsched" else module.split(".", 1)[-1])
+                continue
+            base = package[: len(package) + 1 - len(dots)] if len(dots) <= len(package) + 1 else []
+            if module:
+                found.add("/".join([*base, module.replace(".", "/")]))
+            else:
+                found.update("/".join([*base, name.strip(" ()")]) for name in names.split(",") if name.strip(" ()"))
+            continue
+        match = re.match(r"\s*c?import\s+(.+)", line)
+        if match:
+            found.update(name.split(" as ")[0].strip().split(".")[0] for name in match[1].split(","))
+    return found
+
+
+def forbidden_arrows(room: str, imported: set[str]) -> list[str]:
+    """The rooms among these that do not lie below; within one folder rooms may see each other."""
+    return [
+        other for other in sorted(imported)
+        if other.split("/")[0] in FLOORS and other.split("/")[0] != room.split("/")[0]
+        and floor_of(other) >= floor_of(room)
+    ]
+
+
+def rooms() -> list[tuple[str, str]]:
+    files = [path for kind in ("*.py", "*.pyx", "*.pxd") for path in SOURCE.rglob(kind)]
+    return [(room_of(path), path.read_text()) for path in sorted(files)]
+
+
+@needs_source
+def test_every_room_has_a_floor():
+    assert {room.split("/")[0] for room, _ in rooms()} == set(FLOORS)
+
+
+@needs_source
+def test_imports_run_down():
+    wrong = {room: forbidden_arrows(room, imports_of(text, room)) for room, text in rooms()}
+    assert {room: arrows for room, arrows in wrong.items() if arrows} == {}
+
+
+@needs_source
+def test_clean_rooms_are_clean():
+    for room, text in rooms():
+        if room in CLEAN:
+            assert not imports_of(text, room) & BANNED, room
+            assert not re.search(r"\bhash\(", text), f"{room} calls hash()"
+
+
+@needs_source
+def test_no_clean_room_iterates_a_set():
+    """Not `for x in {...}` or `for x in set(...)`: the order of a set is chance."""
+    for room, text in rooms():
+        if room in CLEAN and room != "_core":
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, (ast.For, ast.comprehension)):
+                    over = node.iter
+                    called = isinstance(over, ast.Call) and getattr(over.func, "id", "") in ("set", "frozenset")
+                    assert not called and not isinstance(over, (ast.Set, ast.SetComp)), f"{room}: {ast.unparse(over)}"
+
+
+@needs_source
+def test_the_agent_stands_alone():
+    text = (SOURCE / f"{STANDALONE}.py").read_text()
+    assert imports_of(text, STANDALONE) - {"__future__"} <= set(sys.stdlib_module_names)
+
+
+def test_the_test_of_the_arrows_finds_them():
+    text = "from .planner import x\nimport time, os as o\nfrom ._core cimport Core\nfrom . import state, graph\n"
+    assert imports_of(text, "model") == {"planner", "time", "os", "_core", "state", "graph"}
+    assert forbidden_arrows("model", {"planner", "_core", "errors", "numpy"}) == ["_core", "planner"]
+    assert imports_of("from ..graph import y\nfrom .base import Engine\n", "engines/local") == {"graph", "engines/base"}
+    assert forbidden_arrows("engines/local", {"engines/base", "runtime/scheduler"}) == ["runtime/scheduler"]
+
+
+@needs_source
+def test_the_stub_of_the_core_is_true():
+    """Every public name of `_core` is in the .pyi and the other way round, methods and parameters included."""
+    stub = ast.parse((SOURCE / "_core.pyi").read_text())
+    functions = {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}
+    klass = next(node for node in stub.body if isinstance(node, ast.ClassDef))
+    names = {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)} | set(functions) | {"Core"}
+    told = {
+        name for name in vars(_core)
+        if not name.startswith("_") and name not in ("np", "InternalError") and not inspect.ismodule(getattr(_core, name))
+    }
+    assert told == names
+    methods = {node.name for node in klass.body if isinstance(node, ast.FunctionDef)} - {"__init__"}
+    fields = {node.target.id for node in klass.body if isinstance(node, ast.AnnAssign)}
+    assert {name for name in vars(_core.Core) if not name.startswith("_")} == methods | fields
+    for node in [*functions.values(), *(n for n in klass.body if isinstance(n, ast.FunctionDef))]:
+        assert ast.get_docstring(node) or node.name == "__init__", f"{node.name} has no docstring"
+    for name in methods:
+        stubbed = next(n for n in klass.body if isinstance(n, ast.FunctionDef) and n.name == name)
+        parameters = [argument.arg for argument in stubbed.args.args]
+        assert parameters == list(inspect.signature(getattr(_core.Core, name)).parameters), name
+
+
+@needs_source
+def test_every_field_of_the_core_has_its_comment():
+    fields = [
+        line for line in (SOURCE / "_core.pxd").read_text().splitlines()
+        if re.match(r"    cdef (?!class)", line) and "(" not in line.split("#")[0]
+    ]
+    assert len(fields) > 50
+    assert [line for line in fields if not re.search(r"# \S.{3}", line)] == []
+
+
+def test_the_face_is_whole():
+    assert sorted(fastsched.__all__) == sorted(set(fastsched.__all__))
+    for name in fastsched.__all__:
+        assert inspect.getdoc(getattr(fastsched, name)), name
+
+
+@needs_source
+def test_the_example_of_the_readme_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        told = [line.split("# ", 1)[1] for line in block.splitlines() if line.startswith("print(") and "# " in line]
+        assert done.stdout.splitlines()[: len(told)] == told
+
+
+@needs_source
+def test_setup_stays_small():
+    assert len((ROOT / "setup.py").read_text().splitlines()) <= 40
