@@ -122,6 +122,27 @@ def test_who_is_avoided_follows_the_live_workers():
     core.check()
 
 
+def test_a_retry_waits_for_a_worker_that_is_expected():
+    core = core_of([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
+    assert core.remove_worker(1, 0, True) == []
+    assert core.assign(0) == [(0, 0, 1)]
+    core.failed(0, 1, 1, REASON_EXIT)
+    assert core.assign(1) == [], "w2 is expected, and could hold it"
+    assert core.remove_worker(1, 2, True) == [] and core.assign(2) == []
+    core.remove_worker(1, 3)
+    assert core.assign(3) == [(0, 0, 2)]
+    with pytest.raises(IndexError, match="neither live nor expected"):
+        core.remove_worker(1, 3)
+
+
+def test_what_only_an_expected_worker_can_hold_waits():
+    core = core_of([Task("a", "x", (), 2)], [Worker("w1", 1, 128), Worker("w2", 2, 128)])
+    core.remove_worker(1, 0, True)
+    assert core.fail_unsatisfiable(0) == 0 and core.assign(0) == []
+    core.add_worker(1, 1)
+    assert core.assign(1) == [(0, 1, 1)]
+
+
 def test_scores_follow_the_capacity_of_the_live_workers():
     """The share of a resource counts: with the large worker gone, what is scarce weighs differently."""
     workers = [Worker("big", 100, 100), Worker("cores", 10, 20), Worker("memory", 2, 90)]

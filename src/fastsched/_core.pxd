@@ -76,6 +76,7 @@ cdef class Core:
     cdef int64_t[::1] score                 # stride, sum over r of floor(free[r, w] * 2**31 / total[r])
     cdef int64_t[::1] total                 # K, capacity over live workers
     cdef uint8_t[::1] live                  # W, whether the worker is there
+    cdef uint8_t[::1] expected              # W, 1 = not there, but told to come: others wait for it
     cdef int32_t[::1] barred                # stride, mark of the task that must not go there just now
     cdef int32_t mark                       # the mark of the task that was asked about last
     cdef int32_t[::1] touched               # W, workers on which room was made since the last decision

@@ -111,19 +111,21 @@ class Core:
     def cancel(self, task: int, now: int) -> bool:
         """Book that a task is not wanted; an open attempt ends. False where the task had come to its end."""
 
-    def remove_worker(self, worker: int, now: int) -> list[int]:
-        """Book that a live worker is lost; answers the tasks whose open attempts went with it.
+    def remove_worker(self, worker: int, now: int, expected: bool = False) -> list[int]:
+        """Book that a worker is not there; answers the tasks whose open attempts went with it.
 
-        Raises IndexError where the worker is not live.
+        An expected worker takes no task, but what only it could hold waits for it, and so does a retry that
+        avoids the others. Called for an expected worker, it says whether that one is still expected. Raises
+        IndexError for a worker that is neither live nor expected.
         """
 
     def add_worker(self, worker: int, now: int) -> None:
-        """Book that a worker which was removed is back, with all its capacity free."""
+        """Book that a worker which was removed is there, with all its capacity free."""
 
     def fail_unsatisfiable(self, now: int) -> int:
-        """Fail every task that has not started and that no live worker could ever hold; answers how many.
+        """Fail every task that has not started and that no worker, live or expected, could ever hold.
 
-        Their dependents are skipped. `simulate` calls it by itself.
+        Answers how many. Their dependents are skipped. `simulate` calls it by itself.
         """
 
     def failed_since(self, count: int) -> list[int]:

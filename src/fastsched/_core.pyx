@@ -206,6 +206,7 @@ cdef class Core:
         self.capacity = rows.reshape(-1)
         self.free = rows.reshape(-1).copy()
         self.live = np.ones(w, dtype=np.uint8)
+        self.expected = np.zeros(w, dtype=np.uint8)
         self.score = np.zeros(self.stride, dtype=np.int64)
         self.total = np.zeros(k, dtype=np.int64)
         self.barred = np.zeros(self.stride, dtype=np.int32)
@@ -308,15 +309,16 @@ cdef class Core:
         self._book_failed_for_good(task, CANCELLED, CODE_CANCELLED)
         return True
 
-    def remove_worker(self, int32_t worker, now):
-        """Book that a live worker is lost, and its open attempts with it. See the .pyi."""
+    def remove_worker(self, int32_t worker, now, bint expected=False):
+        """Book that a worker is not there, and its open attempts with it. See the .pyi."""
         self._check_open(now)
-        if not 0 <= worker < self.n_workers or not self.live[worker]:
-            raise IndexError(f"worker {worker} is not live")
+        if not 0 <= worker < self.n_workers or not (self.live[worker] or self.expected[worker]):
+            raise IndexError(f"worker {worker} is neither live nor expected")
         state, where = np.asarray(self.state), np.asarray(self.worker)
         orphans = np.nonzero((state == RUNNING) & (where == worker))[0].tolist()
         self._reserve_log(len(orphans))
         self.live[worker] = 0
+        self.expected[worker] = expected
         for task in orphans:
             self._book_failed(task, CODE_WORKER_LOST)
         self._book_workers()
@@ -326,18 +328,20 @@ cdef class Core:
         """Book that a worker which was lost is back, with all its capacity free. See the .pyi."""
         self._check_open(now)
         if not 0 <= worker < self.n_workers or self.live[worker]:
-            raise IndexError(f"worker {worker} is not one that was lost")
+            raise IndexError(f"worker {worker} is not one that was removed")
         self.live[worker] = 1
+        self.expected[worker] = 0
         self._book_workers()
 
     def fail_unsatisfiable(self, now):
-        """Fail every task that has not started and that no live worker could ever hold. See the .pyi."""
+        """Fail every task that has not started and that no worker could ever hold. See the .pyi."""
         cdef int32_t task, i
         cdef int32_t n_hopeless = 0
         cdef int c
         cdef bint held
         self._check_open(now)
-        rows = np.where(np.pad(self.live, (0, self.stride - self.n_workers)), self._rows(self.capacity), -1)
+        there = np.pad(np.asarray(self.live) | np.asarray(self.expected), (0, self.stride - self.n_workers))
+        rows = np.where(there, self._rows(self.capacity), -1)
         cdef int32_t[::1] room = np.ascontiguousarray(rows, dtype=np.int32).reshape(-1)
         cdef int32_t[::1] most = np.empty(self.n_classes, dtype=np.int32)
         cdef int k = self.n_resources
@@ -665,7 +669,7 @@ cdef class Core:
 
     cdef bint _bar_failed_workers(self, int32_t task) noexcept nogil:
         # Mark the workers on which the task failed by its own fault. Out: whether they are to be avoided,
-        # which they are while another live worker could ever hold the task.
+        # which they are while another worker, live or expected, could ever hold the task.
         cdef int32_t at = self.last_fail[task], worker
         cdef Py_ssize_t row = <Py_ssize_t>task * self.n_resources
         cdef int r
@@ -679,7 +683,7 @@ cdef class Core:
         if not any_failed:
             return False
         for worker in range(self.n_workers):
-            if self.live[worker] and self.barred[worker] != self.mark:
+            if (self.live[worker] or self.expected[worker]) and self.barred[worker] != self.mark:
                 for r in range(self.n_resources):
                     if self.capacity[r * self.stride + worker] < self.demand[row + r]:
                         break

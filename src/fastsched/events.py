@@ -80,11 +80,12 @@ class AttemptEnded:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """The worker is gone, and every command that it ran has been stopped."""
+    """The worker is gone, and every command that it ran has been stopped. `will_return`: it is brought up again."""
 
     worker_id: str
     message: str
     at_ns: int = 0
+    will_return: bool = False
 
 
 Report = WorkerHeard | AttemptEnded | WorkerLost

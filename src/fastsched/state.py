@@ -58,7 +58,7 @@ class State:
         """Fail what no worker could ever hold, and wait for the workers to join."""
         self._core.fail_unsatisfiable(now)
         for worker in range(len(self.table)):
-            self._core.remove_worker(worker, now)
+            self._core.remove_worker(worker, now, True)
         return self._tell_failed(now)
 
     @property
@@ -79,15 +79,14 @@ class State:
         if isinstance(fact, WorkerJoined):
             self._core.add_worker(worker, now)
             return [WorkerJoined(fact.worker_id, now)]
-        events: list[Event] = [WorkerLost(fact.worker_id, fact.message, now)]
-        if self._core.live_workers()[worker]:
-            for task in self._core.remove_worker(worker, now):
-                events.append(
-                    AttemptFailed(
-                        self.graph.ids[task], fact.worker_id, int(self._core.columns()["attempt"][task]), now,
-                        Reason.WORKER_LOST, self._is_pending(task), message=fact.message,
-                    )
+        events: list[Event] = [WorkerLost(fact.worker_id, fact.message, now, fact.will_return)]
+        for task in self._core.remove_worker(worker, now, fact.will_return):
+            events.append(
+                AttemptFailed(
+                    self.graph.ids[task], fact.worker_id, int(self._core.columns()["attempt"][task]), now,
+                    Reason.WORKER_LOST, self._is_pending(task), message=fact.message,
                 )
+            )
         return events + self._tell_failed(now)
 
     def decide(self, now: int) -> list[AttemptStarted]:

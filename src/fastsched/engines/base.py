@@ -38,3 +38,6 @@ class Engine(Protocol):
 
     def close(self, grace_s: float) -> None:
         """Stop every command and every worker: ask first, and kill what is left after the grace."""
+
+    def hurry(self) -> None:
+        """Cut the grace of a `close` that is going on short. May be called from a signal handler."""

@@ -136,7 +136,6 @@ class LocalEngine:
         for host in self.hosts.values():
             if host.channel.fileno() >= 0:
                 host.outbox += encode(["stop", grace_s]) + b"\n"
-                host.channel.setblocking(True)
                 with contextlib.suppress(OSError):
                     host.channel.settimeout(1.0)
                     host.channel.sendall(host.outbox)
@@ -147,6 +146,12 @@ class LocalEngine:
         self.selector.close()
         self.wake_read.close()
         self.wake_write.close()
+
+    def hurry(self) -> None:
+        """See `Engine.hurry`."""
+        for host in self.hosts.values():
+            with contextlib.suppress(OSError):
+                host.channel.send(encode(["stop", 0]) + b"\n")
 
     def _drain_until_gone(self, host: Host, deadline: float) -> bool:
         """Read an agent's last words, so that it can say them, until it has gone; kill it at the deadline.

@@ -85,14 +85,13 @@ class RunLoop:
 
     def run(self) -> None:
         """Run everything to its end, or until `interrupt` is called."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        self._tell(self.state.open(self._now()))
-        if self.state.done:
-            return
         try:
-            self.engine.open(self.state.table.workers)
-            for worker_id in self.state.table.ids:
-                self._expect(worker_id)
+            self._tell(self.state.open(self._now()))
+            if not self.state.done:
+                self._logs.mkdir(parents=True, exist_ok=True)
+                self.engine.open(self.state.table.workers)
+                for worker_id in self.state.table.ids:
+                    self._expect(worker_id)
             while not self.state.done and not self.interrupted:
                 self._step()
             if not self.state.done:
@@ -104,6 +103,7 @@ class RunLoop:
         """Stop soon. May be called from a signal handler or from another thread; called twice, it does not wait."""
         if self.interrupted:
             self.grace_s = 0.0
+            self.engine.hurry()
         self.interrupted = True
         self.engine.wake()
 
@@ -123,10 +123,8 @@ class RunLoop:
         started = self.state.decide(now)
         self.engine.send([self._make_order(fact, now) for fact in started])
         self._tell(started)
-        if not self.state.done and not self.state.n_running and not self._coming_up and not started:
-            self._tell(self.state.fail_unsatisfiable(now))
-            if not self.state.done and not reports:
-                raise InternalError(f"the run stands still with {self.state.snapshot()}")
+        if not self.state.done and not self.state.n_running and not self._coming_up:
+            raise InternalError(f"the run stands still with {self.state.snapshot()}")
 
     def _absorb(self, report: Report, now: int) -> None:
         """Book one report, and tell what it means."""
@@ -141,13 +139,15 @@ class RunLoop:
         else:
             self._liveness.forget(report.worker_id)
             self._coming_up.discard(report.worker_id)
-            self._tell(self.state.absorb(report, now))
             self._restarts[report.worker_id] += 1
-            if self._restarts[report.worker_id] <= MAX_RESTARTS:
+            will_return = self._restarts[report.worker_id] <= MAX_RESTARTS
+            self._tell(self.state.absorb(WorkerLost(report.worker_id, report.message, now, will_return), now))
+            if will_return:
                 self.engine.restart(report.worker_id)
                 self._expect(report.worker_id)
             else:
                 logger.error("worker %s was lost %d times and stays away", report.worker_id, MAX_RESTARTS + 1)
+                self._tell(self.state.fail_unsatisfiable(now))
 
     def _expect(self, worker_id: str) -> None:
         """The worker was told to come up, which may take longer than a lease."""

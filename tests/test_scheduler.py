@@ -1,0 +1,446 @@
+"""The runtime loop: over a fake engine and a fake clock, and over real agents and real commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import fastsched
+from fastsched import Reason, RunInterrupted, Task, ValidationError, Worker, run
+from fastsched.events import (
+    AttemptCompleted, AttemptEnded, AttemptFailed, AttemptStarted, TaskFailed, WorkerHeard, WorkerJoined, WorkerLost,
+)  # fmt: skip
+from fastsched.graph import TaskGraph, WorkerTable
+from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
+from fastsched.state import State
+
+S = 1_000_000_000
+TWO = [Worker("w1", 1, 1024), Worker("w2", 1, 1024)]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
+
+
+# ---------------------------------------------------------------- over a fake engine
+
+
+class FakeEngine:
+    """Carries nothing: `script` says at each wait what is reported, and how far the clock moves."""
+
+    def __init__(self, script):
+        self.now = 0
+        self.script = script
+        self.calls = []
+        self.started = []
+
+    def clock(self):
+        return self.now
+
+    def open(self, workers):
+        self.calls.append(("open", [worker.worker_id for worker in workers]))
+
+    def send(self, orders):
+        self.started.extend((order.task_id, order.worker_id, order.attempt) for order in orders)
+
+    def wait_reports(self, timeout_s):
+        step = next(self.script)
+        seconds, reports = step(self, timeout_s) if callable(step) else step
+        self.now += int((timeout_s if seconds is None else seconds) * S)
+        return reports
+
+    def lose(self, worker_id, message):
+        self.calls.append(("lose", worker_id, message))
+
+    def restart(self, worker_id):
+        self.calls.append(("restart", worker_id))
+
+    def wake(self):
+        self.calls.append(("wake",))
+
+    def close(self, grace_s):
+        self.calls.append(("close", grace_s))
+
+    def hurry(self):
+        self.calls.append(("hurry",))
+
+
+def play(tmp_path, tasks, workers, *script, lease_s=10.0):
+    engine = FakeEngine(iter(script))
+    graph = TaskGraph(tasks)
+    state = State(graph, WorkerTable(workers, graph.resources), rank="fifo", fit="most-free", max_retries=3)
+    told = []
+    loop = RunLoop(state, engine, engine.clock, lease_s=lease_s, grace_s=2.0, run_dir=tmp_path, on_event=told.append)
+    loop.run()
+    return engine, told, loop
+
+
+def ok(task_id, worker_id, attempt=1):
+    return AttemptEnded(task_id, worker_id, attempt, None, 0)
+
+
+def up(worker_id):
+    return WorkerHeard(worker_id, first=True)
+
+
+def test_loop_starts_what_it_decides_and_stops_when_all_is_done(tmp_path):
+    engine, told, loop = play(
+        tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], TWO,
+        (0.1, [up("w1")]), (1, [ok("a", "w1")]), (1, [up("w2")]), (2, [ok("b", "w1")]),
+    )  # fmt: skip
+    assert engine.started == [("a", "w1", 1), ("b", "w1", 1)]
+    assert engine.calls == [("open", ["w1", "w2"]), ("close", 0.0)]
+    assert [type(event) for event in told] == [
+        WorkerJoined, AttemptStarted, AttemptCompleted, AttemptStarted, WorkerJoined, AttemptCompleted,
+    ]  # fmt: skip
+    assert [(a.task_id, a.start, a.end) for a in loop.attempts] == [("a", 0.1, 1.1), ("b", 1.1, 4.1)]
+
+
+def test_a_silent_worker_is_lost_brought_up_again_and_its_task_reassigned(tmp_path):
+    lost = WorkerLost("w1", "it was silent for more than 10 s")
+    beat = WorkerHeard("w2")
+    engine, told, _ = play(
+        tmp_path, [Task("a", "x", max_retries=0)], TWO,
+        (0, [up("w1"), up("w2")]), (6, [beat]), (3, [beat]), (2, [beat]), (0, []), (0, [lost]),
+        (1, [ok("a", "w1")]), (1, [ok("a", "w2", 2)]),
+    )  # fmt: skip
+    assert ("lose", "w1", "it was silent for more than 10 s") in engine.calls and ("restart", "w1") in engine.calls
+    assert engine.started == [("a", "w1", 1), ("a", "w2", 2)]
+    assert [e.reason for e in told if isinstance(e, AttemptFailed)] == [Reason.WORKER_LOST]
+    assert ("lose", "w2", "it was silent for more than 10 s") not in engine.calls
+
+
+def test_reports_that_lay_unread_while_this_process_was_stopped_count(tmp_path):
+    """After a pause longer than the lease the first wait brings the beats that came meanwhile: nobody is lost."""
+    engine, _, _ = play(
+        tmp_path, [Task("a", "x")], [TWO[0]], (0, [up("w1")]), (3600, [WorkerHeard("w1")]), (0, []), (1, [ok("a", "w1")])
+    )
+    assert not [call for call in engine.calls if call[0] == "lose"]
+
+
+def test_a_worker_that_is_lost_too_often_stays_away(tmp_path):
+    script = []
+    for _ in range(MAX_RESTARTS + 1):
+        script += [(0, [up("w1")]), (1, [WorkerLost("w1", "gone")])]
+    engine, told, _ = play(tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], [TWO[0]], *script)
+    assert engine.calls.count(("restart", "w1")) == MAX_RESTARTS
+    assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [
+        ("a", Reason.WORKER_LOST), ("b", Reason.DEPENDENCY),
+    ]  # fmt: skip
+
+
+def test_when_no_worker_is_left_what_waits_fails(tmp_path):
+    script = []
+    for _ in range(MAX_RESTARTS + 1):
+        script += [(0, [up("w2")]), (1, [WorkerLost("w2", "gone")])]
+    _, told, _ = play(
+        tmp_path, [Task("big", "x", (), 4), Task("a", "x")], [TWO[0], Worker("w2", 4, 1024)],
+        (0, [up("w1")]), (1, [ok("a", "w1")]), *script[:-1], (1, [WorkerLost("w2", "gone")]), (0, []),
+    )  # fmt: skip
+    assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)][0][0] == "big"
+
+
+def test_the_engine_is_closed_when_something_breaks(tmp_path):
+    def breaks(engine, timeout_s):
+        raise ZeroDivisionError
+
+    engine = FakeEngine(iter([breaks]))
+    graph = TaskGraph([Task("a", "x")])
+    state = State(graph, WorkerTable(TWO, graph.resources), rank="fifo", fit="most-free", max_retries=3)
+    with pytest.raises(ZeroDivisionError):
+        RunLoop(state, engine, engine.clock, lease_s=10, grace_s=2, run_dir=tmp_path).run()
+    assert engine.calls[-1] == ("close", 2)
+
+
+# ---------------------------------------------------------------- over real agents
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def marked_processes(text: str) -> list[int]:
+    """The processes with this text in their command line."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                if text in Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace"):
+                    found.append(int(entry))
+            except OSError:
+                pass
+    return found
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_real_commands_run_in_the_order_of_their_dependencies(tmp_path):
+    result = run(
+        [
+            Task("merge", "cat a b > merged", ["a", "b"]),
+            Task("a", "echo from a > a"),
+            Task("b", ["sh", "-c", "echo from b > b; echo said; echo warned >&2"]),
+        ],
+        TWO,
+    )
+    assert result == {"merge": "COMPLETED", "a": "COMPLETED", "b": "COMPLETED"} and result.all_completed
+    assert (tmp_path / "merged").read_text() == "from a\nfrom b\n"
+    by_id = result.last_attempts
+    assert Path(by_id["b"].stdout).read_text() == "said\n" and Path(by_id["b"].stderr).read_text() == "warned\n"
+    assert by_id["merge"].start >= max(by_id["a"].end, by_id["b"].end)
+    assert result.exit_codes == {"merge": 0, "a": 0, "b": 0}
+    assert all(a.peak_memory_mb > 0 and a.cpu_seconds > 0 and a.reason is None for a in result.attempts)
+    assert result.makespan > 0 and Path(result.run_dir).is_dir()
+
+
+def test_a_task_that_fails_once_succeeds_on_another_worker():
+    told = []
+    result = run([Task("flaky", "mkdir mark 2>/dev/null && exit 75; exit 0")], TWO, on_event=told.append)
+    first, second = result.attempts
+    assert (first.reason, first.exit_code, first.message) == (Reason.EXIT, 75, "exit code 75")
+    assert second.reason is None and first.worker_id != second.worker_id
+    assert result == {"flaky": "COMPLETED"} and result.reasons == {}
+    told = [event for event in told if not isinstance(event, WorkerJoined)]
+    assert [type(event) for event in told] == [AttemptStarted, AttemptFailed, AttemptStarted, AttemptCompleted]
+    assert told[1].will_retry
+
+
+def test_what_depends_on_a_failure_fails_and_the_rest_completes():
+    result = run(
+        [Task("bad", "exit 3", max_retries=1), Task("after", "touch never", ["bad"]), Task("good", "true")], TWO
+    )
+    assert result == {"bad": "FAILED", "after": "FAILED", "good": "COMPLETED"}
+    assert result.reasons == {"bad": "EXIT", "after": "DEPENDENCY"} and result.causes == {"after": "bad"}
+    assert not os.path.exists("never") and result.exit_codes == {"bad": 3, "good": 0}
+
+
+def test_every_way_to_fail_has_its_reason():
+    result = run(
+        [
+            Task("exit", ["sh", "-c", "exit 42"]),
+            Task("signal", "kill -9 $$"),
+            Task("spawn", ["no-such-program"]),
+            Task("shell", "no-such-program"),
+            Task("folder", ["/"]),
+        ],
+        TWO,
+        max_retries=0,
+    )
+    assert result.reasons == {
+        "exit": "EXIT", "signal": "SIGNAL", "spawn": "SPAWN", "shell": "EXIT", "folder": "SPAWN",
+    }  # fmt: skip
+    last = result.last_attempts
+    assert last["signal"].signal == 9 and last["signal"].message == "killed by SIGKILL"
+    assert "no-such-program" in last["spawn"].message and last["spawn"].exit_code is None
+    assert last["shell"].exit_code == 127 and "no-such-program" in Path(last["shell"].stderr).read_text()
+
+
+def test_a_command_means_the_same_with_and_without_a_shell():
+    """What needs no shell gets none; what only a shell knows still works."""
+    commands = {
+        "plain": "echo one two", "quoted": "echo 'one two'", "variable": "echo $FASTSCHED_TASK_ID", "builtin": "exit 0",
+        "pipe": "echo one | tr o 0", "assignment": "X=5 sh -c 'echo $X'", "spaces": "  echo   one  ", "glob": "echo /et[c]",
+        "script": "./script one", "lines": "echo one\necho two", "comment": "echo one # two",
+    }  # fmt: skip
+    Path("script").write_text("echo script $1\n")  # no #! line: only a shell can run it
+    os.chmod("script", 0o755)
+    result = run([Task(name, command) for name, command in commands.items()], [Worker("w", 20, 4096)])
+    assert result.all_completed, result.reasons
+    for name, command in commands.items():
+        if name != "variable":
+            expected = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+            assert Path(result.last_attempts[name].stdout).read_text() == expected, name
+    assert Path(result.last_attempts["variable"].stdout).read_text() == "variable\n"
+
+
+def test_commands_are_told_who_they_are(monkeypatch):
+    monkeypatch.setenv("MINE", "kept")
+    task = Task("who", "env | grep -E '^(FASTSCHED_[A-Z]*|FASTSCHED_TASK_ID|FASTSCHED_MEMORY_MB|MINE)='", (), 0.5, 64)
+    result = run([task], [Worker("wörker one", 2, 256)])
+    told = dict(line.split("=", 1) for line in Path(result.last_attempts["who"].stdout).read_text().splitlines())
+    assert told == {
+        "FASTSCHED_TASK_ID": "who", "FASTSCHED_ATTEMPT": "1", "FASTSCHED_WORKER": "wörker one", "FASTSCHED_CPUS": "0.5",
+        "FASTSCHED_MEMORY_MB": "64", "MINE": "kept",
+    }  # fmt: skip
+    tasks = [Task("who", "env"), Task("where", "pwd")]
+    result = run(tasks, TWO, env={"PATH": os.environ["PATH"], "ONLY": "this"}, cwd="/")
+    text = Path(result.last_attempts["who"].stdout).read_text()
+    assert "ONLY=this\n" in text and "MINE=" not in text
+    assert Path(result.last_attempts["where"].stdout).read_text() == "/\n"
+
+
+def test_no_worker_ever_holds_more_than_it_has():
+    """Each command notes when it begins and ends; the notes are replayed against the capacities."""
+    code = "echo {i} + >> notes; sleep 0.0{s}; echo {i} - >> notes"
+    tasks = [Task(f"t{i}", code.format(i=i, s=i % 5), (), 0.5 * (1 + i % 3), 100 * (1 + i % 4)) for i in range(40)]
+    result = run(tasks, [Worker("w1", 2, 500), Worker("w2", 1.5, 1000)])
+    assert result.all_completed
+    room = {"w1": [2.0, 500], "w2": [1.5, 1000]}
+    where = {int(a.task_id[1:]): a.worker_id for a in result.attempts}
+    for line in Path("notes").read_text().splitlines():
+        i, sign = line.split()
+        task, free = tasks[int(i)], room[where[int(i)]]
+        factor = 1 if sign == "-" else -1
+        free[0] += factor * task.cpu_cores_required
+        free[1] += factor * task.memory_required_mb
+        assert min(free) >= 0, line
+
+
+def test_ids_that_cannot_name_files_still_have_outputs():
+    ids = ["a/b", "../up", ".", "", "x" * 300, "ünï 名前", "a_b", "a\nb", "con~1"]
+    result = run([Task(i, ["printf", "%s", i]) for i in ids if i], [Worker("w", 4, 4096)])
+    assert result.all_completed
+    paths = [attempt.stdout for attempt in result.attempts]
+    assert len(set(paths)) == len(paths)
+    for attempt in result.attempts:
+        assert Path(attempt.stdout).read_text() == attempt.task_id
+        assert Path(attempt.stdout).parent == Path(result.run_dir).absolute() / "logs"
+
+
+def test_what_a_command_leaves_in_its_group_is_ended_with_it():
+    result = run([Task("a", "sleep 1234.5 & exit 0")], TWO)
+    assert result.all_completed and result.makespan < 60
+    wait_until(lambda: not marked_processes("1234.5"))
+
+
+def test_a_killed_agent_loses_no_task_and_leaves_no_command():
+    """The agent of the first attempt is killed with -9: its command is ended, and the task runs elsewhere."""
+    told = []
+
+    def on_event(event):
+        told.append(event)
+        if isinstance(event, AttemptStarted) and event.attempt == 1:
+            threading.Thread(target=kill_agent_of_command).start()
+
+    def kill_agent_of_command():
+        wait_until(lambda: Path("pid").exists() and Path("pid").read_text().strip())
+        command = int(Path("pid").read_text())
+        status = Path("/proc", str(command), "stat").read_text().rsplit(")", 1)[1].split()
+        os.kill(int(status[1]), signal.SIGKILL)
+
+    result = run(
+        [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || { echo $$ > pid; exec sleep 2345.6; }", max_retries=0)], TWO,
+        on_event=on_event,
+    )
+    assert result == {"a": "COMPLETED"}
+    assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
+    assert [e.worker_id for e in told if isinstance(e, WorkerLost)] == [result.attempts[0].worker_id]
+    assert not marked_processes("2345.6")
+
+
+def test_a_stopped_agent_is_lost_when_its_lease_is_over():
+    stop = "[ $FASTSCHED_ATTEMPT -gt 1 ] || { kill -STOP $PPID; exec sleep 3456.7; }"
+    began = time.monotonic()
+    result = run([Task("a", stop)], TWO, heartbeat_s=0.1, lease_s=0.8)
+    assert result == {"a": "COMPLETED"} and 0.8 < time.monotonic() - began < 30
+    assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
+    assert "silent for more than 0.8 s" in result.attempts[0].message
+    assert not marked_processes("3456.7")
+
+
+INTERRUPTED = """
+    import sys
+    from fastsched import RunInterrupted, Task, Worker, run
+    stubborn = "trap '' TERM; setsid sleep 4567.8 & sleep 4567.8 & touch started; while :; do sleep 4567.8; done"
+    try:
+        run([Task("done", "true"), Task("a", stubborn, ["done"]), Task("b", "true", ["a"])], [Worker("w", 1, 512)], grace_s=0.3)
+    except RunInterrupted as interruption:
+        result = interruption.run
+        assert isinstance(interruption, KeyboardInterrupt)
+        print(dict(result), result.reasons, result.interrupted, len(result.attempts))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_or_killed_it_leaves_no_process_behind(number):
+    """Ctrl-C and SIGTERM are reported; after SIGKILL the agents see to it alone. Commands that ignore SIGTERM included."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(INTERRUPTED)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: Path("started").exists() and len(marked_processes("4567.8")) >= 3)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert "'done': <TaskStatus.COMPLETED" in out and "'a': <Reason.CANCELLED" in out and out.endswith("True 2\n"), err
+        assert not marked_processes("4567.8")
+    wait_until(lambda: not marked_processes("4567.8"))
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    code = textwrap.dedent(INTERRUPTED).replace("grace_s=0.3", "grace_s=300").replace("4567.8", "5678.9")
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: Path("started").exists() and len(marked_processes("5678.9")) >= 3)
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert child.poll() is None and marked_processes("5678.9"), "the grace is respected"
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert out.endswith("True 2\n"), err
+    assert not marked_processes("5678.9")
+
+
+def test_an_exception_in_on_event_is_logged_and_the_run_goes_on(caplog):
+    def on_event(event):
+        raise ZeroDivisionError("in on_event")
+
+    with caplog.at_level(logging.ERROR, logger="fastsched"):
+        assert run([Task("a", "true")], TWO, on_event=on_event) == {"a": "COMPLETED"}
+    assert "in on_event" in caplog.text and "the run goes on" in caplog.text
+
+
+def test_run_is_logged(caplog):
+    with caplog.at_level(logging.DEBUG, logger="fastsched"):
+        run([Task("a", "true"), Task("b", "false", max_retries=0), Task("c", "true", ["b"])], TWO)
+    for line in ("start a on", "completed a on", "attempt 1 of b failed on", "failed b: EXIT", "failed c: DEPENDENCY (because of b)"):
+        assert line in caplog.text
+
+
+def test_run_works_in_another_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run([Task("a", "true")], TWO)))
+    thread.start()
+    thread.join(30)
+    assert results == [{"a": "COMPLETED"}]
+
+
+def test_without_workers_this_machine_is_the_worker():
+    result = run([Task("a", "true")])
+    assert result == {"a": "COMPLETED"} and len(result.worker_ids) == 1
+
+
+def test_what_cannot_run_is_said_before_anything_starts():
+    assert run([], TWO) == {}
+    with pytest.raises(ValidationError):
+        run([Task("a", "touch never", ["b"])], TWO)
+    with pytest.raises(ValueError, match="did you mean"):
+        run([Task("a", "touch never")], TWO, rank="fif")
+    with pytest.raises(ValueError, match="heartbeat_s"):
+        run([Task("a", "touch never")], TWO, lease_s=0.5)
+    with pytest.raises(ValueError, match="grace_s"):
+        run([Task("a", "touch never")], TWO, grace_s=-1)
+    with pytest.raises(NotADirectoryError):
+        run([Task("a", "touch never")], TWO, cwd="missing")
+    assert not os.path.exists("never") and not os.path.exists(".fastsched")
+    result = run([Task("a", "true"), Task("big", "touch never", (), 64)], TWO)
+    assert result == {"a": "COMPLETED", "big": "FAILED"} and result.reasons == {"big": "UNSATISFIABLE"}
+
+
+def test_a_thousand_commands_and_no_descriptor_left_open():
+    before = len(os.listdir("/proc/self/fd"))
+    result = run([Task(f"t{i}", "true", () if i < 100 else (f"t{i - 100}",)) for i in range(1000)], [Worker("w1", 4, 4096), *TWO[1:]])
+    assert result.all_completed and len(result.attempts) == 1000
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert issubclass(RunInterrupted, KeyboardInterrupt) and fastsched.run is run

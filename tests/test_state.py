@@ -1,0 +1,91 @@
+"""Names over numbers: facts in, events out."""
+
+from __future__ import annotations
+
+from fastsched import Reason, Task, Worker
+from fastsched.events import (
+    AttemptCompleted, AttemptEnded, AttemptFailed, AttemptStarted, TaskFailed, WorkerJoined, WorkerLost,
+)  # fmt: skip
+from fastsched.graph import TaskGraph, WorkerTable
+from fastsched.state import Snapshot, State
+
+
+def open_state(tasks, workers, **options) -> State:
+    graph = TaskGraph(tasks)
+    state = State(
+        graph, WorkerTable(workers, graph.resources), **{"rank": "critical-path", "fit": "most-free", "max_retries": 3, **options}
+    )
+    return state
+
+
+def join(state, *worker_ids):
+    for worker_id in worker_ids:
+        assert state.absorb(WorkerJoined(worker_id, 0), 0) == [WorkerJoined(worker_id, 0)]
+
+
+def test_no_task_starts_before_a_worker_has_joined():
+    state = open_state([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
+    assert state.open(0) == [] and state.decide(0) == []
+    join(state, "w2")
+    assert state.decide(3) == [AttemptStarted("a", "w2", 1, 3)]
+    assert state.snapshot() == Snapshot(0, 1, 0, 0)
+    assert state.absorb(AttemptEnded("a", "w2", 1, None, 0), 5) == [AttemptCompleted("a", "w2", 1, 5)]
+    assert state.absorb(AttemptEnded("a", "w2", 1, None, 0), 6) == [], "a doubled report means nothing"
+    assert state.done and state.snapshot() == Snapshot(0, 0, 1, 0)
+    state.check()
+
+
+def test_a_failure_is_told_with_what_follows_from_it():
+    state = open_state([Task("a", "x", max_retries=1), Task("b", "x", ["a"]), Task("c", "x", ["b"])], [Worker("w", 1, 128)])
+    state.open(0)
+    join(state, "w")
+    state.decide(0)
+    ended = AttemptEnded("a", "w", 1, Reason.EXIT, exit_code=3, message="exit code 3")
+    assert state.absorb(ended, 1) == [AttemptFailed("a", "w", 1, 1, Reason.EXIT, True, 3, None, "exit code 3")]
+    assert state.decide(1) == [AttemptStarted("a", "w", 2, 1)]
+    assert state.absorb(ended, 2) == [], "a report of the first attempt is stale"
+    assert state.absorb(AttemptEnded("a", "w", 2, Reason.SIGNAL, signal=9), 2) == [
+        AttemptFailed("a", "w", 2, 2, Reason.SIGNAL, False, None, 9),
+        TaskFailed("a", 2, Reason.SIGNAL),
+        TaskFailed("b", 2, Reason.DEPENDENCY, "a"),
+        TaskFailed("c", 2, Reason.DEPENDENCY, "a"),
+    ]
+    assert state.done and state.snapshot() == Snapshot(0, 0, 0, 3)
+
+
+def test_a_lost_worker_gives_its_tasks_to_others():
+    state = open_state([Task("a", "x", max_retries=0)], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
+    state.open(0)
+    join(state, "w1", "w2")
+    state.decide(0)
+    assert state.absorb(WorkerLost("w1", "silent"), 4) == [
+        WorkerLost("w1", "silent", 4),
+        AttemptFailed("a", "w1", 1, 4, Reason.WORKER_LOST, True, message="silent"),
+    ]
+    assert state.decide(4) == [AttemptStarted("a", "w2", 2, 4)]
+    assert state.absorb(AttemptEnded("a", "w1", 1, None, 0), 5) == []
+
+
+def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later():
+    state = open_state([Task("big", "x", (), 9), Task("two", "x", (), 2), Task("one", "x")], [Worker("w1", 1, 512), Worker("w2", 2, 512)])
+    (told,) = state.open(0)
+    assert (told.task_id, told.reason) == ("big", Reason.UNSATISFIABLE) and "'w2', would need 7 cores more" in told.message
+    join(state, "w1")
+    assert [start.task_id for start in state.decide(1)] == ["one"]
+    assert state.fail_unsatisfiable(2) == [], "w2 is still expected"
+    assert state.absorb(WorkerLost("w2", "it never came"), 3) == [WorkerLost("w2", "it never came", 3)]
+    assert [told.task_id for told in state.fail_unsatisfiable(3)] == ["two"]
+
+
+def test_cancel_all_ends_everything():
+    state = open_state([Task("a", "x"), Task("b", "x"), Task("c", "x", ["a"])], [Worker("w", 1, 128)])
+    state.open(0)
+    join(state, "w")
+    state.decide(0)
+    told = state.cancel_all(5)
+    assert told[0] == AttemptFailed("a", "w", 1, 5, Reason.CANCELLED, False, message="the run was interrupted")
+    assert {(e.task_id, e.reason, e.cause_id) for e in told[1:]} == {
+        ("a", Reason.CANCELLED, None), ("b", Reason.CANCELLED, None), ("c", Reason.DEPENDENCY, "a"),
+    }
+    assert state.done
+    state.check()
