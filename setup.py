@@ -1,4 +1,4 @@
-"""Builds the one native room. FASTSCHED_CHECKED=1 turns the bounds, wraparound and initialised checks on."""
+"""Builds the native rooms. FASTSCHED_CHECKED=1 turns the bounds, wraparound and initialised checks on."""
 
 import os
 
@@ -10,7 +10,10 @@ flags = ["-O3", "-ffp-contract=off"] if os.name == "posix" else ["/O2"]
 
 setup(
     ext_modules=cythonize(
-        [Extension("fastsched._core", ["src/fastsched/_core.pyx"], extra_compile_args=flags)],
+        [
+            Extension(f"fastsched.{room}", [f"src/fastsched/{room}.pyx"], extra_compile_args=flags)
+            for room in ("_core", "_read")
+        ],
         compiler_directives={
             "boundscheck": checked,
             "wraparound": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -58,7 +59,12 @@ def test_plan_as_json(capsys):
     plan = json.loads(capsys.readouterr().out)
     assert plan["makespan"] == 3 and plan["status"] == {"a": "COMPLETED", "b": "COMPLETED"}
     assert plan["placements"][1] == {
-        "task_id": "b", "worker_id": "w1", "attempt": 1, "start": 1, "end": 3, "outcome": "COMPLETED",
+        "task_id": "b",
+        "worker_id": "w1",
+        "attempt": 1,
+        "start": 1,
+        "end": 3,
+        "outcome": "COMPLETED",
     }
 
 
@@ -87,11 +93,14 @@ def test_plan_with_a_task_that_no_worker_can_hold(capsys):
     ("content", "said"),
     [
         ('{"tasks": [', "bad.json: not JSON"),
-        ('{"tasks": [{"task_id": "a", "command": "x", "dependencies": ["b"]}]}', "bad.json: 1 problem found:\n  a: depends on 'b'"),
+        (
+            '{"tasks": [{"task_id": "a", "command": "x", "dependencies": ["b"]}]}',
+            "bad.json: 1 problem found:\n  a: depends on 'b'",
+        ),
         ('{"tasks": [{"task_id": "a", "comand": "x"}]}', "did you mean 'command'"),
         ('{"jobs": []}', "unknown field 'jobs'"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_bad_input_is_said_and_is_2(capsys, content, said, command):
     Path("bad.json").write_text(content)
@@ -118,8 +127,11 @@ def test_run_runs_and_sums_up(capsys):
 def test_run_says_what_failed_and_its_last_words_and_is_1(capsys):
     tasks = [
         task("bad", "for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 9", max_retries=1),
-        task("after", "true", "bad"), task("behind", "true", "after"), task("ok"), task("quiet", "echo said; exit 1", max_retries=0),
-    ]  # fmt: skip
+        task("after", "true", "bad"),
+        task("behind", "true", "after"),
+        task("ok"),
+        task("quiet", "echo said; exit 1", max_retries=0),
+    ]
     assert main(["run", write("job.json", tasks, TWO)]) == 1
     out, err = capsys.readouterr()
     assert "1 completed, 4 failed (2 EXIT, 2 DEPENDENCY), 1 retried" in out
@@ -148,24 +160,30 @@ def test_a_recorded_workflow_is_not_run(capsys):
 
 @posix
 def test_ctrl_c_is_130_with_a_summary_and_no_process_left():
-    file = write("job.json", [task("a"), task("b", "touch started; sleep 6789.1; true", "a"), task("c", "true", "b")], TWO)
+    file = write(
+        "job.json", [task("a"), task("b", "touch started; sleep 6789.1; true", "a"), task("c", "true", "b")], TWO
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; from fastsched.cli import main; sys.exit(main(sys.argv[1:]))", "run", file],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not Path("started").exists():
         time.sleep(0.01)
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
-    assert "interrupted in" in out and "1 completed, 2 failed (1 CANCELLED, 1 DEPENDENCY)" in out and "Traceback" not in err
+    assert (
+        "interrupted in" in out
+        and "1 completed, 2 failed (1 CANCELLED, 1 DEPENDENCY)" in out
+        and "Traceback" not in err
+    )
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
+            with contextlib.suppress(OSError):
                 assert "6789.1" not in (entry / "cmdline").read_text()
-            except OSError:
-                pass
 
 
 def test_help_and_version():
@@ -183,7 +201,9 @@ def test_a_reader_that_goes_away_is_no_traceback():
     code = "import sys; from fastsched.cli import main; sys.exit(main(['plan', 'job.json', '--format', 'json']))"
     # Unbuffered, Python itself swallows the error of a write that was done in part.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
     with child:
         child.stdout.readline()
         child.stdout.close()
@@ -192,7 +212,10 @@ def test_a_reader_that_goes_away_is_no_traceback():
 
 @needs_examples
 def test_the_bundled_workflow_is_planned(capsys):
-    assert main(["plan", str(EXAMPLES / "montage-2000.json"), "-w", "4:4x16G", "4:8x32G", "2:16x64G", "--format", "json"]) == 0
+    assert (
+        main(["plan", str(EXAMPLES / "montage-2000.json"), "-w", "4:4x16G", "4:8x32G", "2:16x64G", "--format", "json"])
+        == 0
+    )
     plan = json.loads(capsys.readouterr().out)
     assert len(plan["status"]) == 1976 and plan["lower_bound"] <= plan["makespan"] < 1.1 * plan["lower_bound"]
 

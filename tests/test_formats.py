@@ -102,7 +102,8 @@ def test_a_job_file_with_wrong_fields_names_them(tmp_path):
     with pytest.raises(ValidationError) as caught:
         TaskGraph(load(path).tasks)
     assert [(p.kind, p.where, p.field) for p in caught.value.problems] == [
-        ("unknown_field", "a", "memory_mb"), ("missing_field", "b", "command"),
+        ("unknown_field", "a", "memory_mb"),
+        ("missing_field", "b", "command"),
     ]
 
 
@@ -114,7 +115,8 @@ def test_workers_that_are_not_there(tmp_path):
 
 
 WF_15 = {
-    "name": "wf", "schemaVersion": "1.5",
+    "name": "wf",
+    "schemaVersion": "1.5",
     "workflow": {
         "specification": {
             "tasks": [
@@ -125,7 +127,12 @@ WF_15 = {
         },
         "execution": {
             "tasks": [
-                {"id": "a_1", "runtimeInSeconds": 2.5, "avgCPU": 143.3, "command": {"program": "p", "arguments": ["-n", 1]}},
+                {
+                    "id": "a_1",
+                    "runtimeInSeconds": 2.5,
+                    "avgCPU": 143.3,
+                    "command": {"program": "p", "arguments": ["-n", 1]},
+                },
                 {"id": "b_1", "runtimeInSeconds": 1, "coreCount": 4, "memoryInBytes": 3_000_001},
                 {"id": "c_1", "runtimeInSeconds": 0.25, "avgCPU": 5, "memoryInBytes": 0},
             ],
@@ -137,11 +144,18 @@ WF_15 = {
     },
 }
 WF_14 = {
-    "name": "wf", "schemaVersion": "1.4",
+    "name": "wf",
+    "schemaVersion": "1.4",
     "workflow": {
         "tasks": [
-            {"name": "a", "id": "1", "runtimeInSeconds": 2.5, "avgCPU": 143.3, "children": ["b"],
-             "command": {"program": "p", "arguments": ["-n", 1]}},
+            {
+                "name": "a",
+                "id": "1",
+                "runtimeInSeconds": 2.5,
+                "avgCPU": 143.3,
+                "children": ["b"],
+                "command": {"program": "p", "arguments": ["-n", 1]},
+            },
             {"name": "b", "id": "1", "runtimeInSeconds": 1, "cores": 4, "memoryInBytes": 3_000_001},
             {"name": "c", "id": "1", "runtimeInSeconds": 0.25, "avgCPU": 5, "parents": ["a", "b"]},
         ],
@@ -150,21 +164,24 @@ WF_14 = {
             {"nodeName": "n2", "cpu": {"count": 1}},
         ],
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("data", [WF_15, WF_14], ids=["1.5", "1.4"])
 def test_wfformat(tmp_path, data):
     job = load(write(tmp_path, "wf.json", data))
     assert job.recorded and job.name == "wf"
-    assert [(t.task_id, sorted(t.dependencies), t.cpu_cores_required, t.memory_required_mb, t.duration) for t in job.tasks] == [
+    assert [
+        (t.task_id, sorted(t.dependencies), t.cpu_cores_required, t.memory_required_mb, t.duration) for t in job.tasks
+    ] == [
         ("a_1", [], 2, 2048, 2.5),
         ("b_1", ["a_1"], 4, 3, 1),
         ("c_1", ["a_1", "b_1"], 1, 1024, 0.25),
     ]
     assert job.tasks[0].command == ["p", "-n", "1"]
     assert [(w.worker_id, w.cpu_cores_available, w.memory_available_mb) for w in job.workers] == [
-        ("n1", 8, 4096), ("n2", 1, 2**31 - 1),
+        ("n1", 8, 4096),
+        ("n2", 1, 2**31 - 1),
     ]
     assert schedule(job.tasks, job.workers).makespan == 3.75
 
@@ -172,8 +189,10 @@ def test_wfformat(tmp_path, data):
 def test_real_instances_are_read_as_their_reference_says(data_folder, tmp_path):
     """Each original WfFormat file against its flat form, which others derived from it: tasks, edges, demands, times."""
     checked = 0
-    with tarfile.open(data_folder / "wfinstances" / "original_json.tar.gz") as originals, \
-            tarfile.open(data_folder / "wfinstances" / "wfinstances_flat.tar.gz") as flats:
+    with (
+        tarfile.open(data_folder / "wfinstances" / "original_json.tar.gz") as originals,
+        tarfile.open(data_folder / "wfinstances" / "wfinstances_flat.tar.gz") as flats,
+    ):
         flat_files = {member.name.split("/")[-1]: member for member in flats}
         for member in originals:
             if not member.isfile():
@@ -184,11 +203,15 @@ def test_real_instances_are_read_as_their_reference_says(data_folder, tmp_path):
             job = load(path)
             graph = TaskGraph(job.tasks)
             memory = [m if m is not None else 1024 * c // 1000 for m, c in zip(flat["mem_mb"], flat["cores_milli"])]
-            ours = sorted(zip(graph.demand[:, 0].tolist(), graph.demand[:, 1].tolist(), (graph.duration / 1e6).round().tolist()))
+            ours = sorted(
+                zip(graph.demand[:, 0].tolist(), graph.demand[:, 1].tolist(), (graph.duration / 1e6).round().tolist())
+            )
             assert ours == sorted(zip(flat["cores_milli"], memory, map(float, flat["dur_ms"]))), name
             assert len(graph.deps) == sum(map(len, flat["parents"])), name
             plan = schedule(job.tasks, [Worker(f"w{i}", 8, 65536) for i in range(10)])
             assert isinstance(plan, Schedule) and plan.all_completed, name
-            assert plan.plan.bounds_ns["critical path"] / 1e6 == pytest.approx(flat["meta"]["cp_ms"], abs=len(graph)), name
+            assert plan.plan.bounds_ns["critical path"] / 1e6 == pytest.approx(flat["meta"]["cp_ms"], abs=len(graph)), (
+                name
+            )
             checked += 1
     assert checked == 16

@@ -150,6 +150,7 @@ def test_one_wrong_value_is_named(field, value, kind):
         {"dependencies": frozenset(["other"]), "command": ("x", "y")},
         {"dependencies": ["other", "other"]},
         {"task_id": "ünï/çødé 名前", "status": "PENDING"},
+        {"task_id": np.str_("t"), "command": np.str_("x"), "dependencies": [np.str_("other")]},
     ],
 )
 def test_what_is_unusual_but_right_is_taken(fields):

@@ -93,10 +93,19 @@ def test_mappings_are_as_good_as_objects():
     workers = [Worker("w", 2, 4096, resources={"gpu": 2})]
     as_mappings = [
         {"task_id": "a", "command": "x", "cpu_cores_required": 0.5},
-        {"task_id": "b", "command": ["x", "y"], "dependencies": {"a"}, "priority": np.int64(3), "resources": {"gpu": 1}},
+        {
+            "task_id": "b",
+            "command": ["x", "y"],
+            "dependencies": {"a"},
+            "priority": np.int64(3),
+            "resources": {"gpu": 1},
+        },
     ]
     worker_mapping = {
-        "worker_id": "w", "cpu_cores_available": 2, "memory_available_mb": 4096, "resources": {"gpu": 2},
+        "worker_id": "w",
+        "cpu_cores_available": 2,
+        "memory_available_mb": 4096,
+        "resources": {"gpu": 2},
     }
     assert schedule(as_mappings, [worker_mapping]).placements == schedule(tasks, workers).placements
 

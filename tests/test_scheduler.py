@@ -17,8 +17,15 @@ import pytest
 import fastsched
 from fastsched import Reason, RunInterrupted, Task, ValidationError, Worker, run
 from fastsched.events import (
-    AttemptCompleted, AttemptEnded, AttemptFailed, AttemptStarted, TaskFailed, WorkerHeard, WorkerJoined, WorkerLost,
-)  # fmt: skip
+    AttemptCompleted,
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    TaskFailed,
+    WorkerHeard,
+    WorkerJoined,
+    WorkerLost,
+)
 from fastsched.graph import TaskGraph, WorkerTable
 from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
 from fastsched.state import State
@@ -92,14 +99,24 @@ def up(worker_id):
 
 def test_loop_starts_what_it_decides_and_stops_when_all_is_done(tmp_path):
     engine, told, loop = play(
-        tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], TWO,
-        (0.1, [up("w1")]), (1, [ok("a", "w1")]), (1, [up("w2")]), (2, [ok("b", "w1")]),
-    )  # fmt: skip
+        tmp_path,
+        [Task("a", "x"), Task("b", "x", ["a"])],
+        TWO,
+        (0.1, [up("w1")]),
+        (1, [ok("a", "w1")]),
+        (1, [up("w2")]),
+        (2, [ok("b", "w1")]),
+    )
     assert engine.started == [("a", "w1", 1), ("b", "w1", 1)]
     assert engine.calls == [("open", ["w1", "w2"]), ("close", 0.0)]
     assert [type(event) for event in told] == [
-        WorkerJoined, AttemptStarted, AttemptCompleted, AttemptStarted, WorkerJoined, AttemptCompleted,
-    ]  # fmt: skip
+        WorkerJoined,
+        AttemptStarted,
+        AttemptCompleted,
+        AttemptStarted,
+        WorkerJoined,
+        AttemptCompleted,
+    ]
     assert [(a.task_id, a.start, a.end) for a in loop.attempts] == [("a", 0.1, 1.1), ("b", 1.1, 4.1)]
 
 
@@ -107,10 +124,18 @@ def test_a_silent_worker_is_lost_brought_up_again_and_its_task_reassigned(tmp_pa
     lost = WorkerLost("w1", "it was silent for more than 10 s")
     beat = WorkerHeard("w2")
     engine, told, _ = play(
-        tmp_path, [Task("a", "x", max_retries=0)], TWO,
-        (0, [up("w1"), up("w2")]), (6, [beat]), (3, [beat]), (2, [beat]), (0, []), (0, [lost]),
-        (1, [ok("a", "w1")]), (1, [ok("a", "w2", 2)]),
-    )  # fmt: skip
+        tmp_path,
+        [Task("a", "x", max_retries=0)],
+        TWO,
+        (0, [up("w1"), up("w2")]),
+        (6, [beat]),
+        (3, [beat]),
+        (2, [beat]),
+        (0, []),
+        (0, [lost]),
+        (1, [ok("a", "w1")]),
+        (1, [ok("a", "w2", 2)]),
+    )
     assert ("lose", "w1", "it was silent for more than 10 s") in engine.calls and ("restart", "w1") in engine.calls
     assert engine.started == [("a", "w1", 1), ("a", "w2", 2)]
     assert [e.reason for e in told if isinstance(e, AttemptFailed)] == [Reason.WORKER_LOST]
@@ -120,7 +145,13 @@ def test_a_silent_worker_is_lost_brought_up_again_and_its_task_reassigned(tmp_pa
 def test_reports_that_lay_unread_while_this_process_was_stopped_count(tmp_path):
     """After a pause longer than the lease the first wait brings the beats that came meanwhile: nobody is lost."""
     engine, _, _ = play(
-        tmp_path, [Task("a", "x")], [TWO[0]], (0, [up("w1")]), (3600, [WorkerHeard("w1")]), (0, []), (1, [ok("a", "w1")])
+        tmp_path,
+        [Task("a", "x")],
+        [TWO[0]],
+        (0, [up("w1")]),
+        (3600, [WorkerHeard("w1")]),
+        (0, []),
+        (1, [ok("a", "w1")]),
     )
     assert not [call for call in engine.calls if call[0] == "lose"]
 
@@ -132,8 +163,9 @@ def test_a_worker_that_is_lost_too_often_stays_away(tmp_path):
     engine, told, _ = play(tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], [TWO[0]], *script)
     assert engine.calls.count(("restart", "w1")) == MAX_RESTARTS
     assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [
-        ("a", Reason.WORKER_LOST), ("b", Reason.DEPENDENCY),
-    ]  # fmt: skip
+        ("a", Reason.WORKER_LOST),
+        ("b", Reason.DEPENDENCY),
+    ]
 
 
 def test_when_no_worker_is_left_what_waits_fails(tmp_path):
@@ -141,10 +173,16 @@ def test_when_no_worker_is_left_what_waits_fails(tmp_path):
     for _ in range(MAX_RESTARTS + 1):
         script += [(0, [up("w2")]), (1, [WorkerLost("w2", "gone")])]
     _, told, _ = play(
-        tmp_path, [Task("big", "x", (), 4), Task("a", "x")], [TWO[0], Worker("w2", 4, 1024)],
-        (0, [up("w1")]), (1, [ok("a", "w1")]), *script[:-1], (1, [WorkerLost("w2", "gone")]), (0, []),
-    )  # fmt: skip
-    assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)][0][0] == "big"
+        tmp_path,
+        [Task("big", "x", (), 4), Task("a", "x")],
+        [TWO[0], Worker("w2", 4, 1024)],
+        (0, [up("w1")]),
+        (1, [ok("a", "w1")]),
+        *script[:-1],
+        (1, [WorkerLost("w2", "gone")]),
+        (0, []),
+    )
+    assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [("big", Reason.UNSATISFIABLE)]
 
 
 def test_the_engine_is_closed_when_something_breaks(tmp_path):
@@ -240,8 +278,12 @@ def test_every_way_to_fail_has_its_reason():
         max_retries=0,
     )
     assert result.reasons == {
-        "exit": "EXIT", "signal": "SIGNAL", "spawn": "SPAWN", "shell": "EXIT", "folder": "SPAWN",
-    }  # fmt: skip
+        "exit": "EXIT",
+        "signal": "SIGNAL",
+        "spawn": "SPAWN",
+        "shell": "EXIT",
+        "folder": "SPAWN",
+    }
     last = result.last_attempts
     assert last["signal"].signal == 9 and last["signal"].message == "killed by SIGKILL"
     assert "no-such-program" in last["spawn"].message and last["spawn"].exit_code is None
@@ -251,10 +293,18 @@ def test_every_way_to_fail_has_its_reason():
 def test_a_command_means_the_same_with_and_without_a_shell():
     """What needs no shell gets none; what only a shell knows still works."""
     commands = {
-        "plain": "echo one two", "quoted": "echo 'one two'", "variable": "echo $FASTSCHED_TASK_ID", "builtin": "exit 0",
-        "pipe": "echo one | tr o 0", "assignment": "X=5 sh -c 'echo $X'", "spaces": "  echo   one  ", "glob": "echo /et[c]",
-        "script": "./script one", "lines": "echo one\necho two", "comment": "echo one # two",
-    }  # fmt: skip
+        "plain": "echo one two",
+        "quoted": "echo 'one two'",
+        "variable": "echo $FASTSCHED_TASK_ID",
+        "builtin": "exit 0",
+        "pipe": "echo one | tr o 0",
+        "assignment": "X=5 sh -c 'echo $X'",
+        "spaces": "  echo   one  ",
+        "glob": "echo /et[c]",
+        "script": "./script one",
+        "lines": "echo one\necho two",
+        "comment": "echo one # two",
+    }
     Path("script").write_text("echo script $1\n")  # no #! line: only a shell can run it
     os.chmod("script", 0o755)
     result = run([Task(name, command) for name, command in commands.items()], [Worker("w", 20, 4096)])
@@ -272,9 +322,13 @@ def test_commands_are_told_who_they_are(monkeypatch):
     result = run([task], [Worker("wörker one", 2, 256)])
     told = dict(line.split("=", 1) for line in Path(result.last_attempts["who"].stdout).read_text().splitlines())
     assert told == {
-        "FASTSCHED_TASK_ID": "who", "FASTSCHED_ATTEMPT": "1", "FASTSCHED_WORKER": "wörker one", "FASTSCHED_CPUS": "0.5",
-        "FASTSCHED_MEMORY_MB": "64", "MINE": "kept",
-    }  # fmt: skip
+        "FASTSCHED_TASK_ID": "who",
+        "FASTSCHED_ATTEMPT": "1",
+        "FASTSCHED_WORKER": "wörker one",
+        "FASTSCHED_CPUS": "0.5",
+        "FASTSCHED_MEMORY_MB": "64",
+        "MINE": "kept",
+    }
     tasks = [Task("who", "env"), Task("where", "pwd")]
     result = run(tasks, TWO, env={"PATH": os.environ["PATH"], "ONLY": "this"}, cwd="/")
     text = Path(result.last_attempts["who"].stdout).read_text()
@@ -332,7 +386,8 @@ def test_a_killed_agent_loses_no_task_and_leaves_no_command():
         os.kill(int(status[1]), signal.SIGKILL)
 
     result = run(
-        [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || { echo $$ > pid; exec sleep 2345.6; }", max_retries=0)], TWO,
+        [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || { echo $$ > pid; exec sleep 2345.6; }", max_retries=0)],
+        TWO,
         on_event=on_event,
     )
     assert result == {"a": "COMPLETED"}
@@ -356,7 +411,8 @@ INTERRUPTED = """
     from fastsched import RunInterrupted, Task, Worker, run
     stubborn = "trap '' TERM; setsid sleep 4567.8 & sleep 4567.8 & touch started; while :; do sleep 4567.8; done"
     try:
-        run([Task("done", "true"), Task("a", stubborn, ["done"]), Task("b", "true", ["a"])], [Worker("w", 1, 512)], grace_s=0.3)
+        tasks = [Task("done", "true"), Task("a", stubborn, ["done"]), Task("b", "true", ["a"])]
+        run(tasks, [Worker("w", 1, 512)], grace_s=0.3)
     except RunInterrupted as interruption:
         result = interruption.run
         assert isinstance(interruption, KeyboardInterrupt)
@@ -366,7 +422,7 @@ INTERRUPTED = """
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_or_killed_it_leaves_no_process_behind(number):
-    """Ctrl-C and SIGTERM are reported; after SIGKILL the agents see to it alone. Commands that ignore SIGTERM included."""
+    """Ctrl-C and SIGTERM are reported; after SIGKILL the agents see to it alone. The command ignores SIGTERM."""
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(INTERRUPTED)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -374,7 +430,9 @@ def test_interrupted_or_killed_it_leaves_no_process_behind(number):
     child.send_signal(number)
     out, err = child.communicate(timeout=30)
     if number != signal.SIGKILL:
-        assert "'done': <TaskStatus.COMPLETED" in out and "'a': <Reason.CANCELLED" in out and out.endswith("True 2\n"), err
+        assert (
+            "'done': <TaskStatus.COMPLETED" in out and "'a': <Reason.CANCELLED" in out and out.endswith("True 2\n")
+        ), err
         assert not marked_processes("4567.8")
     wait_until(lambda: not marked_processes("4567.8"))
 
@@ -404,7 +462,13 @@ def test_an_exception_in_on_event_is_logged_and_the_run_goes_on(caplog):
 def test_run_is_logged(caplog):
     with caplog.at_level(logging.DEBUG, logger="fastsched"):
         run([Task("a", "true"), Task("b", "false", max_retries=0), Task("c", "true", ["b"])], TWO)
-    for line in ("start a on", "completed a on", "attempt 1 of b failed on", "failed b: EXIT", "failed c: DEPENDENCY (because of b)"):
+    for line in (
+        "start a on",
+        "completed a on",
+        "attempt 1 of b failed on",
+        "failed b: EXIT",
+        "failed c: DEPENDENCY (because of b)",
+    ):
         assert line in caplog.text
 
 
@@ -440,7 +504,10 @@ def test_what_cannot_run_is_said_before_anything_starts():
 
 def test_a_thousand_commands_and_no_descriptor_left_open():
     before = len(os.listdir("/proc/self/fd"))
-    result = run([Task(f"t{i}", "true", () if i < 100 else (f"t{i - 100}",)) for i in range(1000)], [Worker("w1", 4, 4096), *TWO[1:]])
+    result = run(
+        [Task(f"t{i}", "true", () if i < 100 else (f"t{i - 100}",)) for i in range(1000)],
+        [Worker("w1", 4, 4096), *TWO[1:]],
+    )
     assert result.all_completed and len(result.attempts) == 1000
     assert len(os.listdir("/proc/self/fd")) == before
     assert issubclass(RunInterrupted, KeyboardInterrupt) and fastsched.run is run

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from fastsched import Reason, Task, Worker
 from fastsched.events import (
-    AttemptCompleted, AttemptEnded, AttemptFailed, AttemptStarted, TaskFailed, WorkerJoined, WorkerLost,
-)  # fmt: skip
+    AttemptCompleted,
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    TaskFailed,
+    WorkerJoined,
+    WorkerLost,
+)
 from fastsched.graph import TaskGraph, WorkerTable
 from fastsched.state import Snapshot, State
 
@@ -13,7 +19,9 @@ from fastsched.state import Snapshot, State
 def open_state(tasks, workers, **options) -> State:
     graph = TaskGraph(tasks)
     state = State(
-        graph, WorkerTable(workers, graph.resources), **{"rank": "critical-path", "fit": "most-free", "max_retries": 3, **options}
+        graph,
+        WorkerTable(workers, graph.resources),
+        **{"rank": "critical-path", "fit": "most-free", "max_retries": 3, **options},
     )
     return state
 
@@ -36,7 +44,9 @@ def test_no_task_starts_before_a_worker_has_joined():
 
 
 def test_a_failure_is_told_with_what_follows_from_it():
-    state = open_state([Task("a", "x", max_retries=1), Task("b", "x", ["a"]), Task("c", "x", ["b"])], [Worker("w", 1, 128)])
+    state = open_state(
+        [Task("a", "x", max_retries=1), Task("b", "x", ["a"]), Task("c", "x", ["b"])], [Worker("w", 1, 128)]
+    )
     state.open(0)
     join(state, "w")
     state.decide(0)
@@ -67,9 +77,15 @@ def test_a_lost_worker_gives_its_tasks_to_others():
 
 
 def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later():
-    state = open_state([Task("big", "x", (), 9), Task("two", "x", (), 2), Task("one", "x")], [Worker("w1", 1, 512), Worker("w2", 2, 512)])
+    state = open_state(
+        [Task("big", "x", (), 9), Task("two", "x", (), 2), Task("one", "x")],
+        [Worker("w1", 1, 512), Worker("w2", 2, 512)],
+    )
     (told,) = state.open(0)
-    assert (told.task_id, told.reason) == ("big", Reason.UNSATISFIABLE) and "'w2', would need 7 cores more" in told.message
+    assert (told.task_id, told.reason) == (
+        "big",
+        Reason.UNSATISFIABLE,
+    ) and "'w2', would need 7 cores more" in told.message
     join(state, "w1")
     assert [start.task_id for start in state.decide(1)] == ["one"]
     assert state.fail_unsatisfiable(2) == [], "w2 is still expected"
@@ -85,7 +101,9 @@ def test_cancel_all_ends_everything():
     told = state.cancel_all(5)
     assert told[0] == AttemptFailed("a", "w", 1, 5, Reason.CANCELLED, False, message="the run was interrupted")
     assert {(e.task_id, e.reason, e.cause_id) for e in told[1:]} == {
-        ("a", Reason.CANCELLED, None), ("b", Reason.CANCELLED, None), ("c", Reason.DEPENDENCY, "a"),
+        ("a", Reason.CANCELLED, None),
+        ("b", Reason.CANCELLED, None),
+        ("c", Reason.DEPENDENCY, "a"),
     }
     assert state.done
     state.check()

@@ -53,7 +53,9 @@ def make_world(seed: int) -> World:
     reach = rng.choice([1, 3, 10, 1000])
     tasks = []
     for i in range(n):
-        dependencies = [f"t{rng.randrange(max(0, i - reach), i)}" for _ in range(rng.choice([0, 0, 1, 1, 2, 4]) if i else 0)]
+        dependencies = [
+            f"t{rng.randrange(max(0, i - reach), i)}" for _ in range(rng.choice([0, 0, 1, 1, 2, 4]) if i else 0)
+        ]
         tasks.append(
             Task(
                 f"t{i}",
@@ -67,7 +69,9 @@ def make_world(seed: int) -> World:
                 resources={name: rng.choice([0, 1, 1, 2]) for name in named if rng.random() < 0.6} or None,
             )
         )
-    worker_shapes = rng.choice([[(4, 4096)], [(1, 512), (2, 2048), (8, 4096)], [(0.5, 100), (16, 8192), (3, 3000)], [(4, 2**31 - 1)]])
+    worker_shapes = rng.choice(
+        [[(4, 4096)], [(1, 512), (2, 2048), (8, 4096)], [(0.5, 100), (16, 8192), (3, 3000)], [(4, 2**31 - 1)]]
+    )
     workers = []
     for w in range(rng.choice([0, 1, 2, 2, 3, 3, 4, 4, 6, 9, 17, 20])):
         shape = rng.choice(worker_shapes)
@@ -78,6 +82,12 @@ def make_world(seed: int) -> World:
         rng.shuffle(tasks)
     bad = {worker.worker_id for worker in workers if rng.random() < 0.2} if rng.random() < 0.3 else set()
     return World(
-        seed, tasks, workers, rng.choice(RANKS), rng.choice(FITS), rng.choice([0, 1, 3]),
-        rng.choice([0, 0, 0.1, 0.4]), bad,
+        seed,
+        tasks,
+        workers,
+        rng.choice(RANKS),
+        rng.choice(FITS),
+        rng.choice([0, 1, 3]),
+        rng.choice([0, 0, 0.1, 0.4]),
+        bad,
     )

@@ -73,7 +73,8 @@ cdef class Core:
     # workers
     cdef int32_t[::1] capacity              # K rows of `stride` amounts
     cdef int32_t[::1] free                  # the same; -1 for a worker that is not live, and in the padding
-    cdef int64_t[::1] score                 # stride, sum over r of floor(free[r, w] * 2**31 / total[r])
+    cdef int64_t[::1] merit                 # stride, how much the fit rule likes the worker: its score, less it, or 0
+    cdef int64_t[::1] block_merit           # stride / BLOCK, the largest merit in each block of workers
     cdef int64_t[::1] total                 # K, capacity over live workers
     cdef uint8_t[::1] live                  # W, whether the worker is there
     cdef uint8_t[::1] expected              # W, 1 = not there, but told to come: others wait for it
@@ -87,6 +88,7 @@ cdef class Core:
     cdef int32_t[::1] class_demand          # (C + 1) * K, least amounts in the class; pivot's entry is 0
     cdef uint8_t[::1] exact                 # C + 1, every member has just these amounts and no bar
     cdef int32_t[::1] front                 # C + 1, no worker with room for the class has more pivot free
+    cdef int32_t[::1] base                  # C + 1, the same for all workers but the touched ones
     cdef int64_t[::1] cursor                # C + 1, leaves below it were refused in this decision
     cdef int32_t[::1] candidate             # C + 1, first task under the front; -1 = none
     cdef int32_t[::1] candidate_position    # C + 1, its position; NOBODY = none
@@ -115,7 +117,10 @@ cdef class Core:
     cdef void _take_room(self, int32_t task, int32_t worker, int32_t sign) noexcept nogil
     cdef void _leave_tree(self, int32_t task) noexcept nogil
     cdef bint _bar_failed_workers(self, int32_t task) noexcept nogil
+    cdef int32_t _fit_touched(self, Py_ssize_t row, int32_t mark) noexcept nogil
     cdef void _raise_fronts(self) noexcept nogil
+    cdef void _lower_fronts(self) noexcept nogil
+    cdef int32_t _room_for_class(self, int c, int32_t worker) noexcept nogil
     cdef void _find_candidate(self, int c) noexcept nogil
     cdef void _refuse(self, int c, int32_t task) noexcept nogil
     cdef void _decide(self) noexcept nogil

@@ -25,7 +25,7 @@ runtime, and `simulate`, which plays a whole virtual time line without the GIL.
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT64_MIN, int32_t, int64_t, uint8_t
 
 import numpy as np
 
@@ -51,6 +51,7 @@ cdef enum:
     CODE_UNSATISFIABLE = 8
     LAST_CODE = 9
     NO_CANDIDATE = 2147483647
+    FEW = 8                 # touched workers that are looked at after every start
     SLICE = 65536           # decisions between two looks at the signals
 
 
@@ -207,7 +208,8 @@ cdef class Core:
         self.free = rows.reshape(-1).copy()
         self.live = np.ones(w, dtype=np.uint8)
         self.expected = np.zeros(w, dtype=np.uint8)
-        self.score = np.zeros(self.stride, dtype=np.int64)
+        self.merit = np.full(self.stride, INT64_MIN + 1, dtype=np.int64)
+        self.block_merit = np.zeros(self.stride // BLOCK, dtype=np.int64)
         self.total = np.zeros(k, dtype=np.int64)
         self.barred = np.zeros(self.stride, dtype=np.int32)
         self.touched = np.empty(w, dtype=np.int32)
@@ -223,6 +225,7 @@ cdef class Core:
         self.class_demand = rows.reshape(-1)
         self.exact = np.append(exact, np.uint8(0))
         self.front = np.full(c + 1, INT32_MAX - 1, dtype=np.int32)
+        self.base = np.zeros(c + 1, dtype=np.int32)
         self.cursor = np.zeros(c + 1, dtype=np.int64)
         self.candidate = np.full(c + 1, -1, dtype=np.int32)
         self.candidate_position = np.full(c + 1, NO_CANDIDATE, dtype=np.int32)
@@ -355,7 +358,7 @@ cdef class Core:
                 held = self.demand[task * k + self.pivot] <= most[c]
                 if held and not self.exact[c]:
                     held = fit_worker(
-                        room, self.stride, k, self.demand, task * k, self.score, FIRST_FIT, self.barred, -1
+                        room, self.stride, k, self.demand, task * k, self.merit, self.block_merit, self.barred, -1
                     ) >= 0
                 if not held:
                     self.started[n_hopeless] = task
@@ -492,15 +495,20 @@ cdef class Core:
         self._score_worker(worker)
 
     cdef void _score_worker(self, int32_t worker) noexcept nogil:
-        # Amounts are below 2**31, so every product fits 64 bits.
+        # The merit that follows from a score, the sum over r of floor(free[r] * 2**31 / total[r]); amounts are below
+        # 2**31, so every product fits 64 bits. Out: merit[worker], and the largest of its block.
         cdef int64_t score = 0
-        cdef int r
-        if self.rule == FIRST_FIT:
-            return
-        for r in range(self.n_resources):
-            if self.total[r] > 0:
-                score += ((<int64_t>self.free[r * self.stride + worker]) << 31) // self.total[r]
-        self.score[worker] = score
+        cdef Py_ssize_t at = worker >> 4 << 4
+        cdef int r, k
+        if self.rule != FIRST_FIT:
+            for r in range(self.n_resources):
+                if self.total[r] > 0:
+                    score += ((<int64_t>self.free[r * self.stride + worker]) << 31) // self.total[r]
+        self.merit[worker] = -score if self.rule == BEST_FIT else score
+        score = self.merit[at]
+        for k in range(1, BLOCK):
+            score = max(score, self.merit[at + k])
+        self.block_merit[worker >> 4] = score
 
     cdef void _book_completed(self, int32_t task) noexcept nogil:
         # The open attempt succeeded: dependents that waited for nothing else are ready.
@@ -599,16 +607,19 @@ cdef class Core:
                 if self.candidate_position[c] < urgent:
                     best, urgent = c, self.candidate_position[c]
             if best < 0:
-                return
+                break
             task = self.candidate[best]
             row = <Py_ssize_t>task * self.n_resources
             mark = -1
             if self.picky[task] and self._bar_failed_workers(task):
                 mark = self.mark
-            worker = fit_worker(
-                self.free, self.stride, self.n_resources, self.demand, row,
-                self.score, self.rule, self.barred, mark,
-            )
+            if self.n_touched <= FEW and self.demand[row + self.pivot] > self.base[best]:
+                worker = self._fit_touched(row, mark)       # nobody else has room for it
+            else:
+                worker = fit_worker(
+                    self.free, self.stride, self.n_resources, self.demand, row,
+                    self.merit, self.block_merit, self.barred, mark,
+                )
             if worker < 0:
                 self._refuse(best, task)
             else:
@@ -620,29 +631,65 @@ cdef class Core:
                         self.event_time, self.event_task, self.n_events, self.now + self.duration[task], task
                     )
                     self.n_events += 1
+                if self.n_touched <= FEW:
+                    self._lower_fronts()
             self._find_candidate(best)
+        self.n_touched = 0
+
+    cdef int32_t _fit_touched(self, Py_ssize_t row, int32_t mark) noexcept nogil:
+        # As `fit_worker`, among the touched workers alone.
+        cdef int32_t best = -1, worker, i
+        cdef int r
+        for i in range(self.n_touched):
+            worker = self.touched[i]
+            for r in range(self.n_resources):
+                if self.free[r * self.stride + worker] < self.demand[row + r]:
+                    break
+            else:
+                if self.barred[worker] != mark and (
+                    best < 0 or self.merit[worker] > self.merit[best]
+                    or (self.merit[worker] == self.merit[best] and worker < best)
+                ):
+                    best = worker
+        return best
 
     cdef void _raise_fronts(self) noexcept nogil:
         # Room was made on the touched workers: a class whose demand has room there may see further.
-        cdef int32_t i, worker
-        cdef int32_t pivot_free
-        cdef int c, r
-        cdef Py_ssize_t row
+        # Out: base[c] bounds the class on all workers but these.
+        cdef int32_t i, room
+        cdef int c
+        for c in range(self.n_classes + 1):
+            self.base[c] = self.front[c]
         for i in range(self.n_touched):
-            worker = self.touched[i]
-            self.is_touched[worker] = 0
-            pivot_free = self.free[self.pivot * self.stride + worker]
+            self.is_touched[self.touched[i]] = 0
             for c in range(self.n_classes + 1):
-                if pivot_free <= self.front[c]:
-                    continue
-                row = c * self.n_resources
-                for r in range(self.n_resources):
-                    if r != self.pivot and self.free[r * self.stride + worker] < self.class_demand[row + r]:
-                        break
-                else:
-                    self.front[c] = pivot_free
+                room = self._room_for_class(c, self.touched[i])
+                if room > self.front[c]:
+                    self.front[c] = room
                     self.stale[c] = 1
-        self.n_touched = 0
+
+    cdef void _lower_fronts(self) noexcept nogil:
+        # A task took room, and where that was made on a few workers only, it is soon said what they still offer:
+        # a class that saw further for their sake alone is not asked in vain.
+        cdef int32_t i, front
+        cdef int c
+        for c in range(self.n_classes + 1):
+            if self.candidate[c] < 0 or self.front[c] <= self.base[c]:
+                continue
+            front = self.base[c]
+            for i in range(self.n_touched):
+                front = max(front, self._room_for_class(c, self.touched[i]))
+            self.front[c] = front
+            if self.demand[<Py_ssize_t>self.candidate[c] * self.n_resources + self.pivot] > front:
+                self._find_candidate(c)
+
+    cdef int32_t _room_for_class(self, int c, int32_t worker) noexcept nogil:
+        # Out: the pivot that is free on the worker if it has room for the rest of the class's demand, else -1.
+        cdef int r
+        for r in range(self.n_resources):
+            if self.free[r * self.stride + worker] < self.class_demand[c * self.n_resources + r]:
+                return -1
+        return self.free[self.pivot * self.stride + worker]
 
     cdef void _find_candidate(self, int c) noexcept nogil:
         # The most urgent ready task of the class under its front, past the ones refused in this decision.
@@ -664,6 +711,7 @@ cdef class Core:
         self.front[c] = frontier(
             self.free, self.stride, self.n_resources, self.pivot, self.class_demand, row
         )
+        self.base[c] = min(self.base[c], self.front[c])
         if self.front[c] >= self.demand[<Py_ssize_t>task * self.n_resources + self.pivot]:
             self.cursor[c] = (self.position[task] if self.picky[task] else self.leaf_of[task]) + 1
 

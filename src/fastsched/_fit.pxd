@@ -2,10 +2,12 @@
 #
 # `free` holds one contiguous row a resource, `stride` long: free[r * stride + w]. The rows
 # are padded to a multiple of BLOCK with -1, and a worker that has left is -1 in every row,
-# so it never fits (a demand is >= 0). Workers are looked at a block at a time: a
-# branch-free pass says whether anybody in the block fits, and only then are they compared.
+# so it never fits (a demand is >= 0). Workers are looked at a block at a time: a branch-free
+# pass, which compilers turn into vector instructions, gathers the signs of what is free less
+# what is needed; only where somebody in the block lacks nothing are they compared. The
+# difference cannot overflow: free is in [-1, 2**31), a demand in [0, 2**31).
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t
 
 cdef enum:
     BLOCK = 16              # workers a step of the scan
@@ -19,38 +21,38 @@ cdef enum FitRule:
 cdef inline int32_t fit_worker(
     const int32_t[::1] free, Py_ssize_t stride, int n_resources,
     const int32_t[::1] demand, Py_ssize_t row,
-    const int64_t[::1] score, int rule,
+    const int64_t[::1] merit, const int64_t[::1] block_merit,
     const int32_t[::1] barred, int32_t mark
 ) noexcept nogil:
-    # In: the demand at demand[row : row + n_resources]; workers with barred[w] == mark are passed over.
-    # Out: the worker that the rule prefers among those with room for all of it, or -1.
+    # In: the demand at demand[row : row + n_resources]; workers with barred[w] == mark are passed over;
+    # block_merit holds the largest merit of each block.
+    # Out: the worker of the largest merit among those with room for all of it, ties to the lowest index; or -1.
     cdef int32_t best = -1
-    cdef int64_t best_score = 0
-    cdef Py_ssize_t w0, at
-    cdef int32_t fits[BLOCK]
-    cdef int32_t need, anybody
-    cdef int r, k
+    cdef int64_t best_merit = INT64_MIN
+    cdef Py_ssize_t w0, at, k
+    cdef int32_t lack[BLOCK]
+    cdef int32_t need, all_lack
+    cdef int r
     for w0 in range(0, stride, 16):         # BLOCK: a literal, so that it is a plain C loop
+        if block_merit[w0 >> 4] <= best_merit:
+            continue                        # nobody here is preferred to the one that was found
         need = demand[row]
-        anybody = 0
         for k in range(BLOCK):
-            fits[k] = free[w0 + k] >= need
+            lack[k] = free[w0 + k] - need   # below 0 where the worker lacks something
         for r in range(1, n_resources):
             need = demand[row + r]
             at = r * stride + w0
             for k in range(BLOCK):
-                fits[k] &= free[at + k] >= need
+                lack[k] |= free[at + k] - need
+        all_lack = -1
         for k in range(BLOCK):
-            anybody |= fits[k]
-        if not anybody:
+            all_lack &= lack[k]
+        if all_lack < 0:
             continue
         for k in range(BLOCK):
-            if fits[k] and barred[w0 + k] != mark:
-                if rule == FIRST_FIT:
-                    return <int32_t>(w0 + k)
-                if best < 0 or (score[w0 + k] > best_score if rule == MOST_FREE else score[w0 + k] < best_score):
-                    best = <int32_t>(w0 + k)
-                    best_score = score[w0 + k]
+            if lack[k] >= 0 and merit[w0 + k] > best_merit and barred[w0 + k] != mark:
+                best = <int32_t>(w0 + k)
+                best_merit = merit[w0 + k]
     return best
 
 
@@ -61,20 +63,20 @@ cdef inline int32_t frontier(
     # In: a demand whose entry for resource `pivot` is not looked at.
     # Out: the largest free amount of `pivot` among workers with room for the rest of it, or -1.
     cdef int32_t largest = -1
-    cdef Py_ssize_t w0, at
-    cdef int32_t amount[BLOCK]
+    cdef Py_ssize_t w0, at, k
+    cdef int32_t lack[BLOCK]
     cdef int32_t need
-    cdef int r, k
+    cdef int r
     for w0 in range(0, stride, 16):         # BLOCK
-        at = pivot * stride + w0
         for k in range(BLOCK):
-            amount[k] = free[at + k]
+            lack[k] = 0
         for r in range(n_resources):
             if r != pivot:
                 need = demand[row + r]
                 at = r * stride + w0
                 for k in range(BLOCK):
-                    amount[k] = amount[k] if free[at + k] >= need else -1
+                    lack[k] |= free[at + k] - need
+        at = pivot * stride + w0
         for k in range(BLOCK):
-            largest = max(largest, amount[k])
+            largest = max(largest, free[at + k] | (lack[k] >> 31))      # -1 where it lacks something
     return largest

@@ -80,7 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     plan = commands.add_parser(
-        "plan", help="say what would run where and when; nothing is executed",
+        "plan",
+        help="say what would run where and when; nothing is executed",
         description="Plan a job file (JSON, TOML) or a WfCommons instance in virtual time. Nothing is executed.",
     )
     plan.set_defaults(do=do_plan)
@@ -88,19 +89,35 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--width", type=positive, help="columns of the chart (default: the terminal's)")
 
     execute = commands.add_parser(
-        "run", help="run the commands on this machine",
+        "run",
+        help="run the commands on this machine",
         description="Run the commands of a job file on this machine, in the current directory.",
     )
     execute.set_defaults(do=do_run)
     add_common(execute)
-    execute.add_argument("--max-retries", type=int, default=3, metavar="N",
-                         help="failures a task survives, where it does not say so itself (default: 3)")
+    execute.add_argument(
+        "--max-retries",
+        type=int,
+        default=3,
+        metavar="N",
+        help="failures a task survives, where it does not say so itself (default: 3)",
+    )
     execute.add_argument("--run-dir", metavar="DIR", help="where outputs go (default: a new folder in .fastsched/runs)")
     execute.add_argument("--cwd", metavar="DIR", help="working directory of the commands (default: the current one)")
-    execute.add_argument("--lease", type=float, default=10.0, metavar="S",
-                         help="a worker that is silent for longer is lost (default: 10 s)")
-    execute.add_argument("--grace", type=float, default=5.0, metavar="S",
-                         help="on Ctrl-C, time between asking commands to end and killing them (default: 5 s)")
+    execute.add_argument(
+        "--lease",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="a worker that is silent for longer is lost (default: 10 s)",
+    )
+    execute.add_argument(
+        "--grace",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="on Ctrl-C, time between asking commands to end and killing them (default: 5 s)",
+    )
     execute.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
     execute.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
     return parser
@@ -111,10 +128,17 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="job file (.json, .toml) or WfCommons instance (.json)")
     parser.add_argument("--workers", metavar="FILE", help="workers from this file instead of the job file's")
     parser.add_argument(
-        "-w", dest="shapes", metavar="[N:]CORESxMEMORY", action="extend", nargs="+", type=read_shape,
+        "-w",
+        dest="shapes",
+        metavar="[N:]CORESxMEMORY",
+        action="extend",
+        nargs="+",
+        type=read_shape,
         help="workers by shape, e.g. 4x16G (4 cores, 16 GB), 10:8x64G (ten of them), 8x64G,gpu=2",
     )
-    parser.add_argument("--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)")
+    parser.add_argument(
+        "--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)"
+    )
     parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
     parser.add_argument("--format", choices=("human", "json"), default="human", help="(default: %(default)s)")
 
@@ -155,7 +179,7 @@ def short_warnings() -> Iterator[None]:
     """Warnings of ours as one line on stderr, without a line of our source."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UnsatisfiableWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"fastsched: warning: {message}", file=sys.stderr)  # type: ignore[assignment]
+        warnings.showwarning = lambda message, *_, **__: print(f"fastsched: warning: {message}", file=sys.stderr)
         yield
 
 
@@ -186,7 +210,12 @@ def print_plan(job: Job, plan: Schedule, reading_s: float, planning_s: float, wi
     offered = ", ".join(show_amount(name, amount) for name, amount in zip(resources, capacity))
     print(f"{job.name}: {len(plan):,} tasks on {len(plan.worker_ids):,} workers ({offered})")
     print()
-    rows = [("makespan", f"{show_seconds(plan.makespan)}{'' if numbers._graph.has_durations else ' (every task counts 1 s)'}")]
+    rows = [
+        (
+            "makespan",
+            f"{show_seconds(plan.makespan)}{'' if numbers._graph.has_durations else ' (every task counts 1 s)'}",
+        )
+    ]
     if plan.lower_bound:
         above = f"the plan is {plan.makespan / plan.lower_bound - 1:.1%} above it"
         word = RESOURCE_WORDS.get(plan.bound_by, plan.bound_by)
@@ -255,9 +284,17 @@ def do_run(arguments: argparse.Namespace) -> int:
     try:
         with short_warnings(), show_progress(job, arguments) as on_event:
             result = run(
-                job.tasks, workers, max_retries=arguments.max_retries, rank=arguments.rank, fit=arguments.fit,
-                on_event=on_event, run_dir=arguments.run_dir, cwd=arguments.cwd,
-                heartbeat_s=min(1.0, arguments.lease / 4), lease_s=arguments.lease, grace_s=arguments.grace,
+                job.tasks,
+                workers,
+                max_retries=arguments.max_retries,
+                rank=arguments.rank,
+                fit=arguments.fit,
+                on_event=on_event,
+                run_dir=arguments.run_dir,
+                cwd=arguments.cwd,
+                heartbeat_s=min(1.0, arguments.lease / 4),
+                lease_s=arguments.lease,
+                grace_s=arguments.grace,
             )
     except RunInterrupted as interruption:
         report_run(interruption.run, time.perf_counter() - began, arguments.format)
@@ -283,10 +320,11 @@ def report_run(result: Run, seconds: float, form: str) -> None:
         return
     counts = {status: sum(value is status for value in result.values()) for status in TaskStatus}
     retried = len(result.attempts) - len(result.last_attempts)
+    why = f" ({count_reasons(result)})" if result.reasons else ""
     head = "interrupted" if result.interrupted else "done"
     print(
         f"{head} in {show_seconds(seconds)}: {counts[TaskStatus.COMPLETED]:,} completed, "
-        f"{counts[TaskStatus.FAILED]:,} failed{f' ({count_reasons(result)})' if result.reasons else ''}, {retried:,} retried"
+        f"{counts[TaskStatus.FAILED]:,} failed{why}, {retried:,} retried"
     )
     own = [task_id for task_id, reason in result.reasons.items() if reason not in (Reason.DEPENDENCY, Reason.CANCELLED)]
     behind = dict.fromkeys(own, 0)
@@ -342,7 +380,10 @@ def show_progress(job: Job, arguments: argparse.Namespace) -> Iterator[Any]:
     from rich.console import Console
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -398,4 +439,6 @@ class PlainProgress(Counts):
             print(line, file=sys.stderr)
         if time.monotonic() - self.last >= PLAIN_PROGRESS_S:
             self.last = time.monotonic()
-            print(f"{self.ended:,} of {self.total:,} ended, {self.running} running, {self.failed} failed", file=sys.stderr)
+            print(
+                f"{self.ended:,} of {self.total:,} ended, {self.running} running, {self.failed} failed", file=sys.stderr
+            )

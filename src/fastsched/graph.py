@@ -1,7 +1,7 @@
 """From tasks to numbers: ids become indices, dependencies CSR, demands whole-number vectors.
 
-One pass names every problem at once. It has two speeds and one meaning: columns are read and
-checked as columns, and only where something is odd is each item looked at by itself
+One pass names every problem at once. It has two speeds and one meaning: plain tasks are read and
+checked in C (`_read`), and only where something is odd is each item looked at by itself
 (`_find_problems`), which says what is wrong, or sets right what is merely unusual (a numpy
 integer, a set of dependencies). Nothing here recurses, so depth costs nothing.
 """
@@ -9,20 +9,19 @@ integer, a set of dependencies). Nothing here recurses, so depth costs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from ._core import successors, topological_order
+from ._read import read_tasks
 from .errors import Problem, ValidationError
 from .model import (
     AMOUNT_LIMIT,
-    PRIORITY_LIMIT,
     RESERVED_RESOURCES,
-    SECONDS_LIMIT,
     Findings,
     Task,
     TaskStatus,
@@ -35,7 +34,6 @@ from .model import (
 __all__ = ["DemandClasses", "TaskGraph", "WorkerTable"]
 
 NS = 1_000_000_000
-UNKNOWN_DURATION_NS = NS  # a task without a duration counts 1
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
 MAX_CLASSES = 256  # beyond it, demand classes are merged
 FEW_CLASSES = 64  # up to it, another pivot is not tried
@@ -84,33 +82,25 @@ class TaskGraph:
 
     def _read(self, tasks: list[Task]) -> None:
         """Read the tasks as columns. Raises _Odd where anything is not plainly right."""
-        n = len(tasks)
-        self.ids: list[str] = [task.task_id for task in tasks]
-        index = dict(zip(self.ids, range(n)))
-        _plain(set(map(type, self.ids)) <= {str} and len(index) == n and "" not in index)
-        _check_commands([task.command for task in tasks])
-        _plain([task.status for task in tasks].count(TaskStatus.PENDING) == n)
-        self.dep_ptr, self.deps = _read_dependencies([task.dependencies for task in tasks], index)
+        read = read_tasks(tasks, TaskStatus.PENDING)
+        if read is None:
+            raise _Odd
+        self.ids, self.dep_ptr, self.deps, demand, self.duration, self.has_durations = read[:6]
+        self.priority, self.max_retries, any_resources, vectors = read[6:]
+        found = Findings("")
+        for command in vectors:
+            found.check_command(command)
+        _plain(not found.problems)
         self.succ_ptr, self.succ = successors(self.dep_ptr, self.deps)
         self.order = topological_order(self.dep_ptr, self.succ_ptr, self.succ)
-        _plain(len(self.order) == n)
-        cores = _read_cores([task.cpu_cores_required for task in tasks])
-        memory = _read_whole([task.memory_required_mb for task in tasks], 0, AMOUNT_LIMIT)
-        named, named_columns = _read_resources([task.resources for task in tasks])
-        self.resources = (*RESERVED_RESOURCES, *named)
-        self.demand: Int32s = np.stack((cores, memory, *named_columns), axis=1).astype(np.int32)
-        self.priority = _read_whole([task.priority for task in tasks], 1 - PRIORITY_LIMIT, PRIORITY_LIMIT)
-        retries = [task.max_retries for task in tasks]
-        if retries.count(None) == n:
-            self.max_retries: Int32s = np.full(n, -1, dtype=np.int32)
-        else:
-            self.max_retries = np.full(n, -1, dtype=np.int32)
-            given = [i for i, value in enumerate(retries) if value is not None]
-            self.max_retries[given] = _read_whole([retries[i] for i in given], 0, AMOUNT_LIMIT)
-        durations = [task.duration for task in tasks]
-        self.has_durations = durations.count(None) < n
-        self.duration = _read_durations(durations)
+        _plain(len(self.order) == len(self.ids))
         _plain(float(self.duration.sum(dtype=np.float64)) < CLOCK_LIMIT_NS)
+        self.demand: Int32s = demand
+        self.resources: tuple[str, ...] = RESERVED_RESOURCES
+        if any_resources:
+            named, columns = _read_resources([task.resources for task in tasks])
+            self.resources = (*RESERVED_RESOURCES, *named)
+            self.demand = np.column_stack((demand, *columns)).astype(np.int32)
 
 
 class WorkerTable:
@@ -153,7 +143,7 @@ class DemandClasses:
     """
 
     def __init__(self, demand: Int32s) -> None:
-        n, n_resources = demand.shape
+        n_resources = demand.shape[1]
         self.pivot = 1
         class_of, count = _group(demand, self.pivot)
         if count > FEW_CLASSES:
@@ -213,88 +203,23 @@ def _plain(holds: bool) -> None:
         raise _Odd
 
 
-def _check_commands(commands: list[Any]) -> None:
-    """Strings in bulk, argument vectors one by one."""
-    if set(map(type, commands)) <= {str}:
-        strings = commands
-    else:
-        strings = [command for command in commands if type(command) is str]
-        found = Findings("")
-        for command in commands:
-            if type(command) is not str:
-                found.check_command(command)
-        _plain(not found.problems)
-    _plain(all(strings) and "\0" not in "".join(strings))
+def _read_resources(rows: list[Mapping[str, int] | None]) -> tuple[list[str], list[Int64s]]:
+    """The names that any task asks for, sorted, and a column for each."""
+    _plain(all(row is None or isinstance(row, Mapping) for row in rows))
+    known = [row or {} for row in rows]
+    names = set(chain.from_iterable(known))
+    _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))
+    return sorted(names), [_read_whole([row.get(name, 0) for row in known]) for name in sorted(names)]
 
 
-def _read_dependencies(rows: list[Sequence[str]], index: dict[str, int]) -> tuple[Int64s, Int32s]:
-    _plain(set(map(type, rows)) <= {tuple, list})
-    dep_ptr: Int64s = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)), out=dep_ptr[1:])
-    try:
-        deps: Int32s = np.fromiter(
-            map(index.__getitem__, chain.from_iterable(rows)), dtype=np.int32, count=int(dep_ptr[-1])
-        )
-    except (KeyError, TypeError):
-        raise _Odd from None
-    return dep_ptr, deps
-
-
-def _read_cores(values: list[Any]) -> Int64s:
-    """Cores to whole milli-cores."""
-    cores = _read_numbers(values)
-    _plain(bool(np.isfinite(cores).all()))
-    milli = np.rint(cores * 1000)
-    right = (cores >= 0) & (milli < AMOUNT_LIMIT) & (np.abs(milli / 1000 - cores) <= 1e-9 * np.maximum(1, cores))
-    _plain(bool(right.all()))
-    return milli.astype(np.int64)
-
-
-def _read_whole(values: list[Any], low: int, limit: int) -> Int64s:
+def _read_whole(values: list[Any]) -> Int64s:
     _plain(set(map(type, values)) <= {int})
     try:
         whole: Int64s = np.fromiter(values, dtype=np.int64, count=len(values))
     except OverflowError:
         raise _Odd from None
-    _plain(not len(whole) or low <= whole.min() and whole.max() < limit)
+    _plain(not len(whole) or (whole.min() >= 0 and whole.max() < AMOUNT_LIMIT))
     return whole
-
-
-def _read_durations(values: list[Any]) -> Int64s:
-    """Seconds to whole ns; None counts 1 s."""
-    known: Int64s = np.full(len(values), UNKNOWN_DURATION_NS, dtype=np.int64)
-    unknown = values.count(None)
-    if unknown == len(values):
-        return known
-    where = np.ones(len(values), dtype=bool)
-    if unknown:
-        where = np.fromiter((value is not None for value in values), dtype=bool, count=len(values))
-        values = [value for value in values if value is not None]
-    seconds = _read_numbers(values)
-    _plain(bool(((seconds >= 0) & (seconds <= SECONDS_LIMIT)).all()))
-    known[where] = np.rint(seconds * NS).astype(np.int64)
-    return known
-
-
-def _read_numbers(values: list[Any]) -> npt.NDArray[np.float64]:
-    _plain(set(map(type, values)) <= {int, float})
-    try:
-        return np.fromiter(values, dtype=np.float64, count=len(values))
-    except OverflowError:
-        raise _Odd from None
-
-
-def _read_resources(rows: list[Mapping[str, int] | None]) -> tuple[list[str], list[Int64s]]:
-    """The names that any task asks for, sorted, and a column for each."""
-    if not any(rows):
-        _plain(all(row is None or isinstance(row, Mapping) for row in rows))
-        return [], []
-    _plain(all(row is None or isinstance(row, Mapping) for row in rows))
-    known = [row or {} for row in rows]
-    names = set(chain.from_iterable(known))
-    _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))
-    ordered = sorted(names)
-    return ordered, [_read_whole([row.get(name, 0) for row in known], 0, AMOUNT_LIMIT) for name in ordered]
 
 
 # ---------------------------------------------------------------- item by item
@@ -332,17 +257,18 @@ def _set_right(tasks: list[Task]) -> list[Task]:
     problems = _find_problems(tasks, whole=True)
     if problems:
         raise ValidationError(problems)
+    plain = str.__str__
     return [
-        msgspec.structs.replace(
-            task,
-            dependencies=sorted(task.dependencies) if isinstance(task.dependencies, (set, frozenset))
-            else tuple(task.dependencies),
-            cpu_cores_required=float(task.cpu_cores_required),
-            memory_required_mb=int(task.memory_required_mb),
+        Task(
+            plain(task.task_id),
+            plain(task.command) if isinstance(task.command, str) else task.command,
+            tuple(_names(task.dependencies)),
+            float(task.cpu_cores_required),
+            int(task.memory_required_mb),
             priority=int(task.priority),
             duration=None if task.duration is None else float(task.duration),
             max_retries=None if task.max_retries is None else int(task.max_retries),
-            resources=None if task.resources is None else {name: int(x) for name, x in task.resources.items()},
+            resources=None if task.resources is None else {plain(k): int(x) for k, x in task.resources.items()},
         )
         for task in tasks
     ]
@@ -382,11 +308,10 @@ def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
 
 def _names(dependencies: object) -> list[str]:
     """The dependencies that are names at all; the others have been reported by the task itself."""
-    if isinstance(dependencies, (set, frozenset)):
-        return sorted(name for name in dependencies if isinstance(name, str))
-    if isinstance(dependencies, Sequence) and not isinstance(dependencies, (str, bytes)):
-        return [name for name in dependencies if isinstance(name, str)]
-    return []
+    if isinstance(dependencies, (str, bytes)) or not isinstance(dependencies, (Sequence, AbstractSet)):
+        return []
+    names = [str.__str__(name) for name in dependencies if isinstance(name, str)]
+    return sorted(names) if isinstance(dependencies, AbstractSet) else names
 
 
 def _find_duplicates(ids: list[str], prefix: str, what: str) -> list[Problem]:
@@ -395,9 +320,16 @@ def _find_duplicates(ids: list[str], prefix: str, what: str) -> list[Problem]:
         if isinstance(item_id, str) and item_id:
             places.setdefault(item_id, []).append(i)
     return [
-        Problem("duplicate_id", prefix + item_id, f"this id is used {len(at)} times: "
-                + ", ".join(f"{what}[{i}]" for i in at[:5]) + (", ..." if len(at) > 5 else ""), value=item_id)
-        for item_id, at in places.items() if len(at) > 1
+        Problem(
+            "duplicate_id",
+            prefix + item_id,
+            f"this id is used {len(at)} times: "
+            + ", ".join(f"{what}[{i}]" for i in at[:5])
+            + (", ..." if len(at) > 5 else ""),
+            value=item_id,
+        )
+        for item_id, at in places.items()
+        if len(at) > 1
     ]
 
 

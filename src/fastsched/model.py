@@ -217,7 +217,7 @@ class Findings:
 
     def check_cores(self, field: str, value: Any) -> None:
         """Cores may be fractional, to three decimals."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+        if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
             self.add("bad_type", field, value, f"{field} is {value!r}; a number of cores is wanted")
             return
         number = as_float(value)
@@ -241,7 +241,7 @@ class Findings:
 
     def check_seconds(self, field: str, value: Any) -> None:
         """Seconds, 0 or more."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+        if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
             self.add("bad_type", field, value, f"{field} is {value!r}; a number of seconds is wanted")
         elif not 0 <= as_float(value) <= SECONDS_LIMIT:
             self.add("bad_value", field, value, f"{field} is {value!r}; it must be between 0 and {SECONDS_LIMIT}")

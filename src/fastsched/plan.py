@@ -167,7 +167,10 @@ class Plan:
 
     @cached_property
     def attempt_columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Every attempt, in the order of (start, task, attempt): columns task, worker, attempt, start_ns, end_ns, completed."""
+        """Every attempt, in the order of (start, task, attempt).
+
+        Columns task, worker, attempt, start_ns, end_ns, completed.
+        """
         done = np.nonzero(self.state == COMPLETED_STATE)[0]
         log = self.log
         columns: dict[str, npt.NDArray[Any]] = {
@@ -237,9 +240,7 @@ class _Outcome(dict[str, TaskStatus]):
     def utilisation(self) -> dict[str, dict[str, float]]:
         """By worker id and resource: the share that attempts held, over the makespan."""
         names = self.plan._graph.resources
-        return {
-            worker: dict(zip(names, row)) for worker, row in zip(self.worker_ids, self.plan.utilisation.tolist())
-        }
+        return {worker: dict(zip(names, row)) for worker, row in zip(self.worker_ids, self.plan.utilisation.tolist())}
 
 
 class Schedule(_Outcome):
@@ -270,7 +271,11 @@ class Schedule(_Outcome):
         columns = self.plan.attempt_columns
         return [
             Placement(
-                self.task_ids[task], self.worker_ids[worker], attempt, start / NS, end / NS,
+                self.task_ids[task],
+                self.worker_ids[worker],
+                attempt,
+                start / NS,
+                end / NS,
                 TaskStatus.COMPLETED if completed else TaskStatus.FAILED,
             )
             for task, worker, attempt, start, end, completed in zip(*(c.tolist() for c in columns.values()))
@@ -316,8 +321,13 @@ class Run(_Outcome):
     """
 
     def __init__(
-        self, ids: Sequence[str], worker_ids: Sequence[str], plan: Plan,
-        attempts: Sequence[Attempt], run_dir: str, interrupted: bool,
+        self,
+        ids: Sequence[str],
+        worker_ids: Sequence[str],
+        plan: Plan,
+        attempts: Sequence[Attempt],
+        run_dir: str,
+        interrupted: bool,
     ) -> None:
         super().__init__(ids, worker_ids, plan)
         self.attempts = list(attempts)

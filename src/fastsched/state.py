@@ -83,8 +83,13 @@ class State:
         for task in self._core.remove_worker(worker, now, fact.will_return):
             events.append(
                 AttemptFailed(
-                    self.graph.ids[task], fact.worker_id, int(self._core.columns()["attempt"][task]), now,
-                    Reason.WORKER_LOST, self._is_pending(task), message=fact.message,
+                    self.graph.ids[task],
+                    fact.worker_id,
+                    int(self._core.columns()["attempt"][task]),
+                    now,
+                    Reason.WORKER_LOST,
+                    self._is_pending(task),
+                    message=fact.message,
                 )
             )
         return events + self._tell_failed(now)
@@ -110,8 +115,13 @@ class State:
             self._core.cancel(task, now)
             events.append(
                 AttemptFailed(
-                    self.graph.ids[task], self.table.ids[columns["worker"][task]], int(columns["attempt"][task]), now,
-                    Reason.CANCELLED, False, message="the run was interrupted",
+                    self.graph.ids[task],
+                    self.table.ids[columns["worker"][task]],
+                    int(columns["attempt"][task]),
+                    now,
+                    Reason.CANCELLED,
+                    False,
+                    message="the run was interrupted",
                 )
             )
         for task in range(len(self.graph)):
@@ -142,8 +152,16 @@ class State:
         if not self._core.failed(task, fact.attempt, now, CODE_OF_REASON[fact.reason]):
             return []
         failed = AttemptFailed(
-            fact.task_id, fact.worker_id, fact.attempt, now, fact.reason, self._is_pending(task),
-            fact.exit_code, fact.signal, fact.message, fact.usage,
+            fact.task_id,
+            fact.worker_id,
+            fact.attempt,
+            now,
+            fact.reason,
+            self._is_pending(task),
+            fact.exit_code,
+            fact.signal,
+            fact.message,
+            fact.usage,
         )
         return [failed, *self._tell_failed(now)]
 
@@ -163,5 +181,7 @@ class State:
             assert reason is not None
             cause = int(columns["cause"][task])
             message = describe_misfit(self.graph, self.table, task) if reason is Reason.UNSATISFIABLE else ""
-            events.append(TaskFailed(self.graph.ids[task], now, reason, self.graph.ids[cause] if cause >= 0 else None, message))
+            events.append(
+                TaskFailed(self.graph.ids[task], now, reason, self.graph.ids[cause] if cause >= 0 else None, message)
+            )
         return events

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
 MARK = "FASTSCHED_MARK_"  # begins the name of a variable that every command of this agent, and only those, have
 SHELL = "/bin/sh"
@@ -192,11 +193,16 @@ class Agent:
             self.selector.modify(self.channel, wanted)
 
 
-def spawn(program: str, argv: list[str], environment: dict[str, str], files: list[tuple[object, ...]]) -> int:
+def spawn(program: str, argv: list[str], environment: dict[str, str], files: Sequence[tuple[object, ...]]) -> int:
     """Execute a program as the leader of a new session, with the signals that Python ignores as they should be."""
     return os.posix_spawn(
-        program, argv, environment,
-        file_actions=files, setsid=True, setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT],
+        program,
+        argv,
+        environment,
+        file_actions=files,
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT],
     )
 
 

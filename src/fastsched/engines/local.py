@@ -49,7 +49,9 @@ class Host:
 class LocalEngine:
     """See `engines.base.Engine`. Commands run in `cwd` with `env`, both this process's own by default."""
 
-    def __init__(self, *, cwd: str | None = None, env: Mapping[str, str] | None = None, heartbeat_s: float = 1.0) -> None:
+    def __init__(
+        self, *, cwd: str | None = None, env: Mapping[str, str] | None = None, heartbeat_s: float = 1.0
+    ) -> None:
         if os.name != "posix":
             raise OSError("running commands needs a POSIX system; planning works everywhere")
         self.cwd = cwd
@@ -77,8 +79,12 @@ class LocalEngine:
         arguments = [sys.executable, "-I", "-S", str(AGENT), str(theirs.fileno()), mark, str(self.heartbeat_s)]
         with theirs:
             process = subprocess.Popen(
-                arguments, pass_fds=[theirs.fileno()], cwd=self.cwd, env=self.env,
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                arguments,
+                pass_fds=[theirs.fileno()],
+                cwd=self.cwd,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         ours.setblocking(False)
         self.hosts[worker_id] = host = Host(worker_id, mark, process, ours)

@@ -34,10 +34,10 @@ class _Task14(msgspec.Struct):
     id: str | None = None
     parents: list[str] = []
     children: list[str] = []
-    runtimeInSeconds: float | None = None  # noqa: N815 - the format's own names
+    runtimeInSeconds: float | None = None
     cores: float | None = None
-    avgCPU: float | None = None  # noqa: N815
-    memoryInBytes: int | None = None  # noqa: N815
+    avgCPU: float | None = None
+    memoryInBytes: int | None = None
     command: _Command | None = None
 
 
@@ -49,22 +49,22 @@ class _Specified(msgspec.Struct):
 
 class _Executed(msgspec.Struct):
     id: str
-    runtimeInSeconds: float | None = None  # noqa: N815
-    coreCount: float | None = None  # noqa: N815
-    avgCPU: float | None = None  # noqa: N815
-    memoryInBytes: int | None = None  # noqa: N815
+    runtimeInSeconds: float | None = None
+    coreCount: float | None = None
+    avgCPU: float | None = None
+    memoryInBytes: int | None = None
     command: _Command | None = None
 
 
 class _Cpu(msgspec.Struct):
-    coreCount: int | None = None  # noqa: N815
+    coreCount: int | None = None
     count: int | None = None
 
 
 class _Machine(msgspec.Struct):
-    nodeName: str  # noqa: N815
+    nodeName: str
     cpu: _Cpu | None = None
-    memoryInBytes: int | None = None  # noqa: N815
+    memoryInBytes: int | None = None
 
 
 def read(path: str, data: Mapping[str, Any]) -> Job:

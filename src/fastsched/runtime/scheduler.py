@@ -64,8 +64,15 @@ class RunLoop:
     """
 
     def __init__(
-        self, state: State, engine: Engine, clock: Callable[[], int], *,
-        lease_s: float, grace_s: float, run_dir: Path, on_event: OnEvent | None = None,
+        self,
+        state: State,
+        engine: Engine,
+        clock: Callable[[], int],
+        *,
+        lease_s: float,
+        grace_s: float,
+        run_dir: Path,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.state = state
         self.engine = engine
@@ -159,8 +166,14 @@ class RunLoop:
         task = self.state.graph.tasks[self._index[fact.task_id]]
         stem = str(self._logs / f"{self._file_name(fact.task_id)}.{fact.attempt}")
         order = Start(
-            fact.task_id, fact.worker_id, fact.attempt, task.command,
-            float(task.cpu_cores_required), int(task.memory_required_mb), stem + ".out", stem + ".err",
+            fact.task_id,
+            fact.worker_id,
+            fact.attempt,
+            task.command,
+            float(task.cpu_cores_required),
+            int(task.memory_required_mb),
+            stem + ".out",
+            stem + ".err",
         )
         self._open[fact.task_id, fact.attempt] = (now, order)
         return order
@@ -189,14 +202,19 @@ class RunLoop:
         failed = isinstance(event, AttemptFailed)
         self.attempts.append(
             Attempt(
-                event.task_id, event.worker_id, event.attempt, start / NS, event.at_ns / NS,
+                event.task_id,
+                event.worker_id,
+                event.attempt,
+                start / NS,
+                event.at_ns / NS,
                 event.reason if failed else None,  # type: ignore[union-attr]
                 event.exit_code if failed else 0,  # type: ignore[union-attr]
                 event.signal if failed else None,  # type: ignore[union-attr]
                 event.message if failed else "",  # type: ignore[union-attr]
                 event.usage.peak_memory_mb if event.usage else None,
                 event.usage.cpu_seconds if event.usage else None,
-                order.stdout, order.stderr,
+                order.stdout,
+                order.stderr,
             )
         )
 
@@ -214,13 +232,22 @@ def log_event(event: Event) -> None:
         onward = "it will be retried" if event.will_retry else "no retry is left"
         logger.warning(
             "attempt %d of %s failed on %s: %s %s; %s",
-            event.attempt, event.task_id, event.worker_id, event.reason, event.message, onward,
+            event.attempt,
+            event.task_id,
+            event.worker_id,
+            event.reason,
+            event.message,
+            onward,
         )
     elif isinstance(event, TaskFailed):
         cause = f" (because of {event.cause_id})" if event.cause_id else ""
         logger.log(
             logging.INFO if event.reason is Reason.DEPENDENCY else logging.ERROR,
-            "failed %s: %s%s %s", event.task_id, event.reason, cause, event.message,
+            "failed %s: %s%s %s",
+            event.task_id,
+            event.reason,
+            cause,
+            event.message,
         )
     elif isinstance(event, WorkerLost):
         logger.warning("worker %s is lost: %s", event.worker_id, event.message)
@@ -289,8 +316,13 @@ def run(
     folder = Path(run_dir) if run_dir is not None else new_run_dir()
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
     loop = RunLoop(
-        state, engine, time.monotonic_ns,
-        lease_s=lease_s, grace_s=grace_s, run_dir=folder.absolute(), on_event=on_event,
+        state,
+        engine,
+        time.monotonic_ns,
+        lease_s=lease_s,
+        grace_s=grace_s,
+        run_dir=folder.absolute(),
+        on_event=on_event,
     )
     with interrupting(loop):
         loop.run()
@@ -312,9 +344,7 @@ def interrupting(loop: RunLoop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        number: signal.signal(number, lambda *_: loop.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda *_: loop.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,0 +1,99 @@
+"""Named shapes and sizes, the same in every run. Demands are drawn from what real pods ask for.
+
+DEMANDS is a digest of the most frequent (cores, MB) demands of a public cluster trace (Alibaba's
+cluster-trace-gpu-v2023), with about their shares; machines are the shapes that clouds sell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tarfile
+from pathlib import Path
+
+from fastsched import Task, Worker
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("FASTSCHED_DATA", ROOT.parent / "shared" / "data"))
+DEMANDS = (
+    ((1, 1024), 8), ((1, 2048), 6), ((2, 4096), 14), ((4, 8192), 22), ((4, 16384), 10), ((6, 24576), 5),
+    ((8, 16384), 12), ((8, 32768), 14), ((12, 40960), 3), ((16, 65536), 6),
+)  # fmt: skip
+MACHINES = ((16, 65536), (32, 131072), (32, 262144), (64, 262144))
+N = 10_000
+
+
+def workers(count: int = 100) -> list[Worker]:
+    """Machines of four shapes in turn."""
+    return [Worker(f"w{i}", *MACHINES[i % len(MACHINES)]) for i in range(count)]
+
+
+def layers(width: int, n: int = N, seed: int = 1) -> list[Task]:
+    """Layers of `width` tasks; each task depends on two of the layer before."""
+    rng = random.Random(seed)
+    return [
+        make(
+            rng,
+            i,
+            {rng.randrange(i // width * width - width, i // width * width) for _ in range(2)} if i >= width else (),
+        )
+        for i in range(n)
+    ]
+
+
+def wide(n: int = N, seed: int = 2) -> list[Task]:
+    """Tasks that depend on nothing."""
+    rng = random.Random(seed)
+    return [make(rng, i, ()) for i in range(n)]
+
+
+def chain(n: int = N, seed: int = 3) -> list[Task]:
+    """Each task depends on the one before."""
+    rng = random.Random(seed)
+    return [make(rng, i, (i - 1,) if i else ()) for i in range(n)]
+
+
+def scattered(n: int = N, seed: int = 4) -> list[Task]:
+    """Each task depends on up to three tasks anywhere before it."""
+    rng = random.Random(seed)
+    return [make(rng, i, {rng.randrange(i) for _ in range(rng.randrange(4))} if i else ()) for i in range(n)]
+
+
+def make(rng: random.Random, i: int, dependencies: object) -> Task:
+    demands, weights = zip(*DEMANDS)
+    cores, memory = rng.choices(demands, weights)[0]
+    depends = tuple(f"t{d}" for d in sorted(dependencies))  # type: ignore[call-overload]
+    return Task(f"t{i}", "true", depends, cores, memory, duration=rng.randint(1, 600))
+
+
+def real(name: str = "montage-12000-s7") -> list[Task] | None:
+    """A workflow of 12,000 tasks made by WfCommons' generator, or None where the data folder is not here."""
+    archive = DATA / "wfgen" / "wfgen_flat.tar.gz"
+    if not archive.is_file():
+        return None
+    with tarfile.open(archive) as files:
+        member = files.extractfile(f"wfgen/{name}.json")
+        assert member is not None
+        flat = json.load(member)
+    return [
+        Task(
+            f"t{i}",
+            "true",
+            tuple(f"t{p}" for p in flat["parents"][i]),
+            flat["cores_milli"][i] / 1000,
+            flat["mem_mb"][i] if flat["mem_mb"][i] is not None else 1024 * flat["cores_milli"][i] // 1000,
+            duration=flat["dur_ms"][i] / 1000,
+        )
+        for i in range(flat["n"])
+    ]
+
+
+SHAPES = {
+    "layers of 1000": lambda: layers(1000),
+    "layers of 100": lambda: layers(100),
+    "wide": wide,
+    "chain": chain,
+    "scattered": scattered,
+    "montage-12000": real,
+}
