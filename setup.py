@@ -16,7 +16,7 @@ setup(
         ],
         compiler_directives={
             "boundscheck": checked,
-            "wraparound": False,
+            "wraparound": False,  # so under boundscheck a negative index raises, and does not wrap around in silence
             "initializedcheck": checked,
             "cdivision": not checked,
             "freethreading_compatible": False,

@@ -70,16 +70,21 @@ cdef inline void tree_set(
     cdef int64_t row
     cdef Py_ssize_t i = leaf
     cdef int l, k
-    cdef int32_t least
+    cdef int32_t was = tree[level[base] + i], least = amount, parent
     tree[level[base] + i] = amount
     for l in range(1, depth):
         i >>= FAN_BITS
-        row = level[base + l - 1] + (i << FAN_BITS)
-        least = tree[row]
-        for k in range(1, FAN):
-            least = min(least, tree[row + k])
-        if tree[level[base + l] + i] == least:
+        parent = tree[level[base + l] + i]
+        if least > parent:
+            if was > parent:            # another child is the least one, before and after
+                break
+            row = level[base + l - 1] + (i << FAN_BITS)
+            least = tree[row]
+            for k in range(1, FAN):
+                least = min(least, tree[row + k])
+        if parent == least:
             break
+        was = parent
         tree[level[base + l] + i] = least
 
 

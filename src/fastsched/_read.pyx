@@ -20,6 +20,9 @@ from libc.math cimport fabs, rint
 from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
+from msgspec.structs import astuple
+
+from .model import Task
 
 cdef enum:
     NO_RETRIES_GIVEN = -1
@@ -63,13 +66,26 @@ cdef inline int64_t as_millicores(object value) noexcept:
     return <int64_t>milli
 
 
+# Where the fields stand in `astuple(task)`. One call for a whole task costs a third of one for each field.
+cdef enum:
+    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS
+
+if Task.__struct_fields__ != (
+    "task_id", "command", "dependencies", "cpu_cores_required", "memory_required_mb",
+    "priority", "duration", "max_retries", "resources", "status",
+):
+    raise ImportError("the fields of Task are not the ones that the reader knows; this is a bug, please report it")
+
+
 def read_tasks(list tasks, object pending):
     """The plain fields of the tasks as columns, or None where anything is odd. See the .pyi."""
     cdef Py_ssize_t n = len(tasks), i, count = 0
     cdef int64_t whole
     cdef double seconds
     cdef bint any_duration = False, any_resources = False
-    cdef object task, value
+    cdef object value
+    cdef tuple task
+    cdef object kind = Task
     cdef dict index = {}
     cdef list ids = [None] * n, rows = [None] * n, vectors = []
     dep_ptr_array = np.empty(n + 1, dtype=np.int64)
@@ -82,13 +98,15 @@ def read_tasks(list tasks, object pending):
     cdef int32_t[::1] retries = retries_array
     dep_ptr[0] = 0
     for i in range(n):
-        task = tasks[i]
-        value = task.task_id
+        if type(tasks[i]) is not kind:
+            return None
+        task = astuple(tasks[i])
+        value = task[TASK_ID]
         if not PyUnicode_CheckExact(value) or PyUnicode_GET_LENGTH(value) == 0:
             return None
         ids[i] = value
         index[value] = i
-        value = task.command
+        value = task[COMMAND]
         if PyUnicode_CheckExact(value):
             if PyUnicode_GET_LENGTH(value) == 0:
                 return None
@@ -96,7 +114,7 @@ def read_tasks(list tasks, object pending):
                 return None
         else:
             vectors.append(value)
-        value = task.dependencies
+        value = task[DEPENDENCIES]
         if PyTuple_CheckExact(value):
             count += len(<tuple>value)
         elif PyList_CheckExact(value):
@@ -105,19 +123,19 @@ def read_tasks(list tasks, object pending):
             return None
         rows[i] = value
         dep_ptr[i + 1] = count
-        whole = as_millicores(task.cpu_cores_required)
+        whole = as_millicores(task[CORES])
         if whole == NOT_WHOLE:
             return None
         demand[i, 0] = <int32_t>whole
-        whole = as_whole(task.memory_required_mb)
+        whole = as_whole(task[MEMORY])
         if not 0 <= whole < AMOUNT_LIMIT:
             return None
         demand[i, 1] = <int32_t>whole
-        whole = as_whole(task.priority)
+        whole = as_whole(task[PRIORITY])
         if not -PRIORITY_LIMIT < whole < PRIORITY_LIMIT:
             return None
         priority[i] = whole
-        value = task.duration
+        value = task[DURATION]
         if value is None:
             duration[i] = UNKNOWN_DURATION_NS
         else:
@@ -126,7 +144,7 @@ def read_tasks(list tasks, object pending):
             if not 0 <= seconds <= SECONDS_LIMIT:
                 return None
             duration[i] = <int64_t>rint(seconds * NS)
-        value = task.max_retries
+        value = task[MAX_RETRIES]
         if value is None:
             retries[i] = NO_RETRIES_GIVEN
         else:
@@ -134,9 +152,9 @@ def read_tasks(list tasks, object pending):
             if not 0 <= whole < AMOUNT_LIMIT:
                 return None
             retries[i] = <int32_t>whole
-        if task.resources is not None:
+        if task[RESOURCES] is not None:
             any_resources = True
-        if task.status is not pending:
+        if task[STATUS] is not pending:
             return None
     if len(index) != n:
         return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -202,7 +201,7 @@ class _Outcome(dict[str, TaskStatus]):
 
     def __init__(self, ids: Sequence[str], worker_ids: Sequence[str], plan: Plan) -> None:
         if plan.all_completed:
-            super().__init__(zip(ids, repeat(TaskStatus.COMPLETED)))
+            super().__init__(dict.fromkeys(ids, TaskStatus.COMPLETED))
         else:
             super().__init__(zip(ids, map(STATUS_OF_STATE.__getitem__, plan.state.tolist())))
         self.plan = plan
