@@ -1,7 +1,7 @@
-"""Named shapes and sizes, the same in every run. Demands are drawn from what real pods ask for.
+"""Named shapes and sizes, the same in every run, with demands that real tasks have.
 
-DEMANDS is a digest of the most frequent (cores, MB) demands of a public cluster trace (Alibaba's
-cluster-trace-gpu-v2023), with about their shares; machines are the shapes that clouds sell.
+DEMANDS are the sixteen most frequent (milli-cores, MB) among the 4,076 GPU pods of Alibaba's
+cluster-trace-gpu-v2023 (OpenB), with how often they occur; the machines are shapes that clouds sell.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import random
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from fastsched import Task, Worker
@@ -17,8 +18,10 @@ from fastsched import Task, Worker
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTSCHED_DATA", ROOT.parent / "shared" / "data"))
 DEMANDS = (
-    ((1, 1024), 8), ((1, 2048), 6), ((2, 4096), 14), ((4, 8192), 22), ((4, 16384), 10), ((6, 24576), 5),
-    ((8, 16384), 12), ((8, 32768), 14), ((12, 40960), 3), ((16, 65536), 6),
+    ((3152, 5600), 793), ((11300, 49152), 425), ((11908, 47104), 393), ((8000, 30517), 320),
+    ((11400, 48128), 258), ((12500, 57344), 172), ((32000, 49152), 148), ((18708, 64512), 127),
+    ((9810, 41560), 104), ((4000, 15258), 92), ((15700, 58368), 92), ((4000, 22888), 91),
+    ((12000, 24576), 83), ((4000, 30517), 78), ((4152, 10600), 77), ((15400, 51200), 69),
 )  # fmt: skip
 MACHINES = ((16, 65536), (32, 131072), (32, 262144), (64, 262144))
 N = 10_000
@@ -32,14 +35,12 @@ def workers(count: int = 100) -> list[Worker]:
 def layers(width: int, n: int = N, seed: int = 1) -> list[Task]:
     """Layers of `width` tasks; each task depends on two of the layer before."""
     rng = random.Random(seed)
-    return [
-        make(
-            rng,
-            i,
-            {rng.randrange(i // width * width - width, i // width * width) for _ in range(2)} if i >= width else (),
-        )
-        for i in range(n)
-    ]
+    tasks = []
+    for i in range(n):
+        first = i // width * width
+        before = {rng.randrange(first - width, first) for _ in range(2)} if first else ()
+        tasks.append(make(rng, i, before))
+    return tasks
 
 
 def wide(n: int = N, seed: int = 2) -> list[Task]:
@@ -60,11 +61,12 @@ def scattered(n: int = N, seed: int = 4) -> list[Task]:
     return [make(rng, i, {rng.randrange(i) for _ in range(rng.randrange(4))} if i else ()) for i in range(n)]
 
 
-def make(rng: random.Random, i: int, dependencies: object) -> Task:
-    demands, weights = zip(*DEMANDS)
-    cores, memory = rng.choices(demands, weights)[0]
-    depends = tuple(f"t{d}" for d in sorted(dependencies))  # type: ignore[call-overload]
-    return Task(f"t{i}", "true", depends, cores, memory, duration=rng.randint(1, 600))
+def make(rng: random.Random, i: int, dependencies: Iterable[int]) -> Task:
+    """Task number i, with a demand and a duration drawn."""
+    demands, counts = zip(*DEMANDS)
+    millicores, memory = rng.choices(demands, counts)[0]
+    depends = tuple(f"t{d}" for d in sorted(dependencies))
+    return Task(f"t{i}", "true", depends, millicores / 1000, memory, duration=rng.randint(1, 600))
 
 
 def real(name: str = "montage-12000-s7") -> list[Task] | None:

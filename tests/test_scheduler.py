@@ -168,20 +168,16 @@ def test_a_worker_that_is_lost_too_often_stays_away(tmp_path):
     ]
 
 
-def test_when_no_worker_is_left_what_waits_fails(tmp_path):
-    script = []
-    for _ in range(MAX_RESTARTS + 1):
-        script += [(0, [up("w2")]), (1, [WorkerLost("w2", "gone")])]
-    _, told, _ = play(
+def test_when_the_only_worker_that_could_hold_it_never_comes_a_task_fails(tmp_path):
+    engine, told, _ = play(
         tmp_path,
         [Task("big", "x", (), 4), Task("a", "x")],
         [TWO[0], Worker("w2", 4, 1024)],
         (0, [up("w1")]),
         (1, [ok("a", "w1")]),
-        *script[:-1],
-        (1, [WorkerLost("w2", "gone")]),
-        (0, []),
+        *[(1, [WorkerLost("w2", "it never came up")])] * (MAX_RESTARTS + 1),
     )
+    assert engine.started == [("a", "w1", 1)]
     assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [("big", Reason.UNSATISFIABLE)]
 
 

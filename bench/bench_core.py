@@ -1,0 +1,67 @@
+"""The core alone: a whole virtual time line of 10,000 tasks on 100 workers, and the retail door."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+import workloads
+
+from fastsched import TaskGraph
+from fastsched.graph import WorkerTable
+from fastsched.planner import make_core
+
+
+def compiled(shape):
+    tasks = workloads.SHAPES[shape]()
+    if tasks is None:
+        pytest.skip(f"skipped: no data folder at FASTSCHED_DATA={workloads.DATA}")
+    graph = TaskGraph(tasks)
+    table = WorkerTable(workloads.workers(), graph.resources)
+    return graph, lambda: make_core(graph, table, rank="critical-path", fit="most-free", max_retries=3)
+
+
+@pytest.mark.parametrize("shape", list(workloads.SHAPES))
+def bench_core_simulate(benchmark, shape):
+    graph, make = compiled(shape)
+    benchmark.group = f"core: {shape}"
+    cores = []
+
+    def setup():
+        cores.append(make())
+        return (cores[-1],), {}
+
+    benchmark.pedantic(lambda core: core.simulate(), setup=setup, rounds=20)
+    cores[-1].check()
+    assert cores[-1].n_left == 0 and cores[-1].n_failed == 0 and len(graph) == cores[-1].n_tasks
+
+
+@pytest.mark.parametrize("shape", ["layers of 1000", "chain"])
+def bench_core_retail(benchmark, shape):
+    """One fact and one decision a task, each a call from Python."""
+    graph, make = compiled(shape)
+    benchmark.group = f"core: {shape}"
+    duration = graph.duration.tolist()
+
+    def play(core):
+        now, events = 0, []
+        while True:
+            for task, _, attempt in core.assign(now):
+                heapq.heappush(events, (now + duration[task], task, attempt))
+            if not events:
+                return
+            now = events[0][0]
+            while events and events[0][0] == now:
+                _, task, attempt = heapq.heappop(events)
+                core.finished(task, attempt, now)
+
+    retail, wholesale = [], make()
+
+    def setup():
+        retail.append(make())
+        return (retail[-1],), {}
+
+    benchmark.pedantic(play, setup=setup, rounds=10)
+    wholesale.simulate()
+    for name in ("start", "worker"):
+        assert (retail[-1].columns()[name] == wholesale.columns()[name]).all()
