@@ -53,6 +53,18 @@ def test_plan_says_what_a_person_wants_to_know(capsys):
     assert "│ w1" in out
 
 
+def test_one_of_a_kind_is_named_as_one(capsys):
+    assert main(["plan", write("job.json", [task("a")]), "-w", "1x1G", "--width", "60"]) == 0
+    assert "job: 1 task on 1 worker (1 core, 1024 MB)" in capsys.readouterr().out
+
+
+def test_a_file_behind_the_shapes_is_told_its_place(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "-w", "1x1G", write("job.json", [task("a")])])
+    assert ended.value.code == 2
+    assert "'job.json' is not a shape" in (err := capsys.readouterr().err) and "FILE goes before -w" in err
+
+
 def test_plan_as_json(capsys):
     file = write("job.json", [task("a", duration=1), task("b", "x", "a", duration=2)], TWO)
     assert main(["plan", file, "--format", "json"]) == 0
@@ -73,7 +85,7 @@ def test_plan_with_workers_of_other_places(capsys):
     Path("workers.json").write_text(json.dumps([{**TWO[0], "resources": {"gpu": 1}}]))
     assert main(["plan", file, "--workers", "workers.json"]) == 0
     assert main(["plan", file, "-w", "2x4G", "3:1.5x512M,gpu=2"]) == 0
-    assert "1 tasks on 4 workers (6.5 cores, 5632 MB, 6 gpu)" in capsys.readouterr().out
+    assert "1 task on 4 workers (6.5 cores, 5632 MB, 6 gpu)" in capsys.readouterr().out
     assert main(["plan", file, "--workers", "workers.json", "-w", "1x1G"]) == 2
     assert "exclude each other" in capsys.readouterr().err
     with pytest.raises(SystemExit) as code:

@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser(
         "plan",
+        usage="fastsched plan FILE [options]",
         help="say what would run where and when; nothing is executed",
         description="Plan a job file (JSON, TOML) or a WfCommons instance in virtual time. Nothing is executed.",
     )
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     execute = commands.add_parser(
         "run",
+        usage="fastsched run FILE [options]",
         help="run the commands on this machine",
         description="Run the commands of a job file on this machine, in the current directory.",
     )
@@ -155,7 +157,9 @@ def read_shape(text: str) -> tuple[int, float, int, dict[str, int]]:
     """`[N:]CORESxMEMORY[,NAME=AMOUNT...]` as (count, cores, MB, resources)."""
     match = SHAPE.fullmatch(text)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 4x16G, 10:8x64G or 8x64G,gpu=2")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a shape such as 4x16G, 10:8x64G or 8x64G,gpu=2 (FILE goes before -w)"
+        )
     count, cores, amount, unit, named = match.groups()
     resources = dict(part.split("=") for part in named.split(",")[1:])
     memory = int(float(amount) * UNITS_MB[unit.upper()])
@@ -208,7 +212,7 @@ def print_plan(job: Job, plan: Schedule, reading_s: float, planning_s: float, wi
     capacity = numbers._capacity.sum(axis=0, dtype="int64").tolist()
     resources = numbers._graph.resources
     offered = ", ".join(show_amount(name, amount) for name, amount in zip(resources, capacity))
-    print(f"{job.name}: {len(plan):,} tasks on {len(plan.worker_ids):,} workers ({offered})")
+    print(f"{job.name}: {count(len(plan), 'task')} on {count(len(plan.worker_ids), 'worker')} ({offered})")
     print()
     rows = [
         (
@@ -228,7 +232,7 @@ def print_plan(job: Job, plan: Schedule, reading_s: float, planning_s: float, wi
     rows.append(("utilisation", ", ".join(used)))
     failed = sum(status is not TaskStatus.COMPLETED for status in plan.values())
     if failed:
-        rows.append(("failed", f"{failed:,} tasks cannot run ({count_reasons(plan)})"))
+        rows.append(("failed", f"{count(failed, 'task')} cannot run ({count_reasons(plan)})"))
     rows.append(("planned in", f"{show_seconds(planning_s)} (reading the file: {show_seconds(reading_s)})"))
     for name, text in rows:
         print(f"  {name:<12} {text}")
@@ -257,6 +261,11 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
 def write_json(data: object) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n")
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 task`, `1,976 tasks`."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
 def count_reasons(plan: Schedule | Run) -> str:
@@ -340,7 +349,7 @@ def report_run(result: Run, seconds: float, form: str) -> None:
 def print_failure(result: Run, task_id: str, behind: int) -> None:
     """Why a task failed for good, what fell with it, and its last words."""
     last = result.last_attempts.get(task_id)
-    with_it = f"; {behind:,} dependent task{'s' if behind != 1 else ''} failed with it" if behind else ""
+    with_it = f"; {count(behind, 'dependent task')} failed with it" if behind else ""
     if last is None:
         print(f"  {task_id}: {result.reasons[task_id]}{with_it}")
         return
