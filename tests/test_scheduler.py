@@ -314,7 +314,8 @@ def test_a_command_means_the_same_with_and_without_a_shell():
 
 def test_commands_are_told_who_they_are(monkeypatch):
     monkeypatch.setenv("MINE", "kept")
-    task = Task("who", "env | grep -E '^(FASTSCHED_[A-Z]*|FASTSCHED_TASK_ID|FASTSCHED_MEMORY_MB|MINE)='", (), 0.5, 64)
+    names = "FASTSCHED_(TASK_ID|ATTEMPT|WORKER|CPUS|MEMORY_MB)|MINE"
+    task = Task("who", f"env | grep -E '^({names})='", (), 0.5, 64)
     result = run([task], [Worker("wörker one", 2, 256)])
     told = dict(line.split("=", 1) for line in Path(result.last_attempts["who"].stdout).read_text().splitlines())
     assert told == {
