@@ -234,7 +234,6 @@ def test_the_bundled_workflow_is_planned(capsys):
 
 @posix
 @needs_examples
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="skipped: TOML needs an extra on this Python")
 def test_the_bundled_pipeline_runs_as_it_says(capsys):
     assert main(["run", str(EXAMPLES / "pipeline.toml"), "--format", "json", "-q"]) == 1
     told = json.loads(capsys.readouterr().out)

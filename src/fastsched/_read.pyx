@@ -37,7 +37,6 @@ cdef int64_t NOT_WHOLE = -9223372036854775807       # no field may have it
 
 cdef inline double as_number(object value) noexcept:
     # A plain float or int as a double; nan for anything else.
-    cdef int overflow = 0
     cdef int64_t whole
     if PyFloat_CheckExact(value):
         return PyFloat_AS_DOUBLE(value)
