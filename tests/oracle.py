@@ -1,12 +1,438 @@
-"""The scheduler again, in slow plain lines: the rule of choice of docs/design.md, word for word.
+"""The scheduler again, in slow plain lines: the meaning of docs/design.md, word for word.
 
 Lists only: no heap, no class of demands, no index, nothing shared with the core but the words. It
-looks at every ready task and every worker at every decision.
+looks at every ready task and every worker at every decision, and finds everything out anew.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace as Record
+
 NS = 10**9
+DEFAULTS = {
+    "fit": "most-free", "max_losses": 3, "max_ooms": 3, "oom_growth": 1000, "backoff": 0, "backoff_cap": 0, "jitter": 0,
+    "seed": 0, "quarantine_after": 0, "probation": 0, "reserve_after": -1,
+}  # fmt: skip
+FAILED = ("FAILED", "SKIPPED", "CANCELLED")
+BLAMELESS = ("OUT_OF_MEMORY", "WORKER_LOST", "CANCELLED")  # failures that are never the worker's fault
+
+
+def draw(seed, what, which):
+    """64 even bits: SplitMix64, twice."""
+    ones = 2**64 - 1
+    z = (seed + what * 0x9E3779B97F4A7C15 + which * 0xD1B54A32D192ED03) & ones
+    for _ in range(2):
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & ones
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & ones
+        z ^= z >> 31
+    return z
+
+
+class Machine:
+    """Facts in, choices out. Tasks and workers are numbered as they come; amounts are lists of whole numbers."""
+
+    def __init__(self, n_resources, **options):
+        self.k, self.o = n_resources, Record(**{**DEFAULTS, **options})
+        self.tasks, self.workers, self.log, self.notices = [], [], [], []
+        self.now, self.reservation = 0, None
+
+    # ---------------------------------------------------------------- facts
+
+    def add_task(self, deps, demand, duration, priority, key, retries):
+        self.tasks.append(Record(
+            state="WAITING", deps=list(deps), demand=list(demand), duration=duration, urgency=(-priority, key),
+            retries=retries, attempt=0, failures=0, ooms=0, losses=0, worker=None, start=None, reason=None, cause=None,
+            wake=None, overtaken=None, told=False,
+        ))  # fmt: skip
+
+    def skip_under_failed(self, first):
+        """The tasks from `first` on were submitted together: those under a failed one fail with their dependents."""
+        for i in range(first, len(self.tasks)):
+            failed = [d for d in self.tasks[i].deps if d < first and self.tasks[d].state in FAILED]
+            if failed and self.tasks[i].state == "WAITING":
+                self.skip(i, self.tasks[failed[0]].cause if self.tasks[failed[0]].state == "SKIPPED" else failed[0])
+
+    def add_worker(self, capacity, state="live"):
+        """`state`: live, expected or away."""
+        self.workers.append(Record(
+            capacity=list(capacity), live=state == "live", expected=state == "expected", draining=False, trust="TRUSTED",
+            strikes=0, terms=0, release=None, clean=0, incarnation=int(state == "live"),
+        ))  # fmt: skip
+
+    def advance(self, now):
+        assert now >= self.now
+        self.now = now
+        for t in self.tasks:
+            if t.state == "DELAYED" and t.wake <= now:
+                t.state = "WAITING"
+        for w, worker in enumerate(self.workers):
+            if worker.trust == "QUARANTINED" and worker.release <= now:
+                worker.trust = "PROBATION"
+                self.notices.append(("PROBATION", w))
+
+    def completed(self, i):
+        t = self.tasks[i]
+        worker = self.workers[t.worker]
+        worker.strikes, worker.clean = 0, len(self.log)
+        if worker.trust != "TRUSTED":
+            worker.trust = "TRUSTED"
+            self.notices.append(("TRUSTED", t.worker))
+        for at in reversed(range(len(self.log))):
+            entry = self.log[at]
+            if entry.task != i or entry.worker == t.worker or entry.reason in BLAMELESS:
+                continue
+            other = self.workers[entry.worker]
+            if at >= other.clean:
+                other.strikes += 1
+                left = any(self.usable(w) for w in range(len(self.workers)) if w != entry.worker)
+                if 0 < self.o.quarantine_after <= other.strikes and other.trust == "TRUSTED" and left:
+                    self.quarantine(entry.worker)
+        t.state = "COMPLETED"
+        self.leave_if_drained(t.worker)
+
+    def failed(self, i, reason, charged=True):
+        t = self.tasks[i]
+        if self.workers[t.worker].trust == "PROBATION" and reason not in BLAMELESS:
+            self.quarantine(t.worker)
+        self.log.append(Record(task=i, worker=t.worker, attempt=t.attempt, start=t.start, end=self.now, reason=reason))
+        t.state, again, delayed = "WAITING", True, True
+        if reason == "WORKER_LOST":
+            t.losses += charged
+            again, delayed = t.losses <= self.o.max_losses, False
+        elif reason == "OUT_OF_MEMORY":
+            t.ooms += 1
+            again = t.ooms <= self.o.max_ooms
+            if again:
+                self.grow(t)
+        else:
+            t.failures += 1
+            again = t.failures <= t.retries
+        if not again:
+            self.fail_for_good(i, "FAILED", reason)
+        elif delayed and self.o.backoff:
+            t.state, t.wake = "DELAYED", self.now + self.delay(i)
+        self.leave_if_drained(t.worker)
+
+    def delay(self, i):
+        t, cap = self.tasks[i], max(self.o.backoff, self.o.backoff_cap)
+        delay = min(self.o.backoff * 2 ** (t.failures + t.ooms - 1), cap)
+        share = draw(self.o.seed, 1, (i << 32) + t.attempt) >> 44
+        return delay - (delay // 1000 * self.o.jitter >> 20) * share
+
+    def grow(self, t):
+        rooms = [w.capacity[1] for i, w in enumerate(self.workers) if self.usable(i) and self.could_hold(i, t.demand)]
+        most = max([t.demand[1], *rooms])
+        t.demand[1] = min(-(-t.demand[1] * self.o.oom_growth // 1000), most)
+
+    def cancel(self, i):
+        t = self.tasks[i]
+        if t.state in ("COMPLETED", *FAILED):
+            return False
+        if t.state == "RUNNING":
+            self.log.append(
+                Record(task=i, worker=t.worker, attempt=t.attempt, start=t.start, end=self.now, reason="CANCELLED")
+            )
+            t.state = "WAITING"
+            self.leave_if_drained(t.worker)
+        self.fail_for_good(i, "CANCELLED", "CANCELLED")
+        return True
+
+    def fail_for_good(self, i, state, reason):
+        self.tasks[i].state, self.tasks[i].reason = state, reason
+        self.skip_dependents(i, i)
+
+    def skip(self, i, root):
+        self.tasks[i].state, self.tasks[i].reason, self.tasks[i].cause = "SKIPPED", "DEPENDENCY", root
+        self.skip_dependents(i, root)
+
+    def skip_dependents(self, i, root):
+        for j, t in enumerate(self.tasks):
+            if i in t.deps and t.state == "WAITING":
+                self.skip(j, root)
+
+    def fail_unsatisfiable(self):
+        hopeless = [
+            i for i, t in enumerate(self.tasks)
+            if t.state in ("WAITING", "DELAYED") and not self.anyone_could_hold(t.demand)
+        ]  # fmt: skip
+        for i in hopeless:
+            self.tasks[i].state, self.tasks[i].reason = "FAILED", "UNSATISFIABLE"
+        for i in hopeless:
+            self.skip_dependents(i, i)
+
+    def join(self, w):
+        worker = self.workers[w]
+        if not worker.live:
+            worker.incarnation += 1
+            worker.trust, worker.strikes, worker.terms, worker.clean = "TRUSTED", 0, 0, len(self.log)
+        worker.live, worker.expected, worker.draining = True, False, False
+
+    def drain(self, w):
+        self.workers[w].draining = True
+        self.leave_if_drained(w)
+
+    def resize(self, w, capacity):
+        self.workers[w].capacity = list(capacity)
+
+    def remove(self, w, expected, charged):
+        worker = self.workers[w]
+        worker.live, worker.draining, worker.expected = False, False, expected
+        if worker.trust == "QUARANTINED":
+            worker.trust = "TRUSTED"
+        orphans = self.running_on(w)
+        for i in orphans:
+            self.failed(i, "WORKER_LOST", charged)
+        return orphans
+
+    def leave_if_drained(self, w):
+        if self.workers[w].draining and not self.running_on(w):
+            self.workers[w].live = self.workers[w].draining = False
+            self.notices.append(("DRAINED", w))
+
+    def quarantine(self, w):
+        worker = self.workers[w]
+        worker.trust, worker.strikes, worker.clean = "QUARANTINED", 0, len(self.log)
+        worker.release = self.now + max(1, self.o.probation) * 2 ** min(worker.terms, 10)
+        worker.terms += 1
+        self.notices.append(("QUARANTINED", w))
+
+    # ---------------------------------------------------------------- what is so
+
+    def running_on(self, w):
+        return [i for i, t in enumerate(self.tasks) if t.state == "RUNNING" and t.worker == w]
+
+    def ready(self, i):
+        t = self.tasks[i]
+        return t.state == "WAITING" and all(self.tasks[d].state == "COMPLETED" for d in t.deps)
+
+    def usable(self, w):
+        worker = self.workers[w]
+        return worker.live and not worker.draining and worker.trust != "QUARANTINED"
+
+    def could_hold(self, w, demand):
+        return all(have >= need for have, need in zip(self.workers[w].capacity, demand))
+
+    def anyone_could_hold(self, demand):
+        return any(
+            ((w.live and not w.draining) or w.expected) and self.could_hold(i, demand)
+            for i, w in enumerate(self.workers)
+        )
+
+    def free(self, w):
+        """What the worker has to offer, or None where it takes nothing."""
+        worker, running = self.workers[w], self.running_on(w)
+        if not self.usable(w) or (worker.trust == "PROBATION" and running):
+            return None
+        room = [c - sum(self.tasks[i].demand[r] for i in running) for r, c in enumerate(worker.capacity)]
+        return room if min(room) >= 0 else None
+
+    def failed_on(self, i):
+        """The workers on which the task failed by its own fault, the last one first, each once."""
+        found = [e.worker for e in reversed(self.log) if e.task == i and e.reason != "WORKER_LOST"]
+        return list(dict.fromkeys(found))
+
+    def allowed(self, i):
+        """Where the task may go; whether it falls back on workers on which it failed."""
+        avoided = self.failed_on(i)
+        others = [w for w in range(len(self.workers)) if w not in avoided]
+        elsewhere = any(
+            (self.usable(w) or self.workers[w].expected) and self.could_hold(w, self.tasks[i].demand) for w in others
+        )
+        if not avoided or elsewhere:
+            return others, False
+        return avoided, True
+
+    # ---------------------------------------------------------------- choices
+
+    def decide(self):
+        """Answers (task, worker, attempt) of what starts, in order."""
+        started = []
+        self.renew_reservation()
+        while (choice := self.choose()) is not None:
+            i, w = choice
+            t = self.tasks[i]
+            t.state, t.worker, t.start, t.overtaken = "RUNNING", w, self.now, None
+            t.attempt += 1
+            if self.reservation and self.reservation[0] == i:
+                self.reservation = None
+            started.append((i, w, t.attempt))
+        head = self.head() if self.o.reserve_after >= 0 and started else None
+        if head is not None and self.tasks[head].overtaken is None:
+            if any(self.urgency(i) > self.urgency(head) for i, _, _ in started):
+                self.tasks[head].overtaken = self.now
+        return started
+
+    def urgency(self, i):
+        return (*self.tasks[i].urgency, i)
+
+    def choose(self):
+        total = [sum(w.capacity[r] for w in self.workers if w.live) for r in range(self.k)]
+        rooms = [self.free(w) for w in range(len(self.workers))]
+        for i in sorted(filter(self.ready, range(len(self.tasks))), key=self.urgency):
+            where, falls_back = self.allowed(i)
+            fitting = [
+                w for w in where
+                if rooms[w] and all(have >= need for have, need in zip(rooms[w], self.tasks[i].demand))
+                and self.may_pass(i, w)
+            ]  # fmt: skip
+            if not fitting:
+                continue
+            if falls_back:
+                return i, fitting[-1]  # the one whose last failure is the oldest
+            score = {w: sum((f << 31) // t for f, t in zip(rooms[w], total) if t) for w in fitting}
+            sign = {"most-free": -1, "best-fit": 1, "first-fit": 0}[self.o.fit]
+            return i, min(fitting, key=lambda w: (sign * score[w], w))
+        return None
+
+    def may_use(self, i, w):
+        """Whether the worker takes tasks, and could ever take this one."""
+        return (
+            w in self.allowed(i)[0] and self.usable(w) and self.workers[w].trust == "TRUSTED"
+            and self.could_hold(w, self.tasks[i].demand)
+        )  # fmt: skip
+
+    def head(self):
+        """The most urgent ready task that some worker which takes tasks could ever hold."""
+        for i in sorted(filter(self.ready, range(len(self.tasks))), key=self.urgency):
+            if any(self.may_use(i, w) for w in range(len(self.workers))):
+                return i
+        return None
+
+    def renew_reservation(self):
+        if self.o.reserve_after < 0:
+            return
+        if self.reservation and not (self.ready(self.reservation[0]) and self.may_use(*self.reservation)):
+            self.reservation = None
+        head = None if self.reservation else self.head()
+        if head is None or self.tasks[head].overtaken is None:
+            return
+        if self.now - self.tasks[head].overtaken >= self.o.reserve_after:
+            where = [w for w in range(len(self.workers)) if self.may_use(head, w)]
+            self.reservation = head, min(where, key=lambda w: (self.earliest(head, w)[0], w))
+
+    def earliest(self, i, w):
+        """When the worker is expected to have room for the task, and what is left beside it then."""
+        ends = {j: max(self.now, self.tasks[j].start + self.tasks[j].duration) for j in self.running_on(w)}
+        for at in [self.now - 1, *sorted(set(ends.values()))]:
+            held = [self.tasks[j].demand for j in ends if ends[j] > at] + [self.tasks[i].demand]
+            left = [c - sum(d[r] for d in held) for r, c in enumerate(self.workers[w].capacity)]
+            if min(left) >= 0:
+                break
+        return max(at, self.now), left
+
+    def may_pass(self, i, w):
+        """Whether a task may use a worker, for the sake of the one that has a reservation there."""
+        if not self.reservation or self.reservation[1] != w or self.urgency(i) <= self.urgency(self.reservation[0]):
+            return True
+        at, left = self.earliest(*self.reservation)
+        t = self.tasks[i]
+        return self.now + t.duration <= at or all(have >= need for have, need in zip(left, t.demand))
+
+
+# -------------------------------------------------------------------- virtual time
+
+
+def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, script=()):
+    """The whole time line. `script`: (time, what, worker, capacity or None). Answers every attempt:
+    (task, worker, number, start, end, completed), by (start, task, number)."""
+    m, attempts, doomed, step = machine, [], {}, 0
+    losses, planned, mishaps = [0] * len(m.workers), {}, []  # a mishap: (time, worker), -1 - worker for a return
+
+    def plan_loss(w):
+        if mtbf and mtbf[w] > 0:
+            which = (w << 32) + losses[w]
+            losses[w] += 1
+            planned[w] = m.now + 1 + exponential(draw(m.o.seed, 3, which), mtbf[w])
+            mishaps.append((planned[w], w))
+
+    def decide():
+        for i, w, attempt in m.decide():
+            doomed[i] = outcome is not None and not outcome(i, w, attempt)
+            if chances and draw(m.o.seed, 2, (i << 32) + attempt) >> 11 < chances[i]:
+                doomed[i] = True
+
+    for w, worker in enumerate(m.workers):
+        if worker.live:
+            plan_loss(w)
+    if not script:
+        m.fail_unsatisfiable()
+    decide()
+    while True:
+        running = [i for i, t in enumerate(m.tasks) if t.state == "RUNNING"]
+        delayed = [t.wake for t in m.tasks if t.state == "DELAYED"]
+        returns = [entry for entry in mishaps if entry[1] < 0]
+        if not running and not delayed and step == len(script) and returns:
+            m.fail_unsatisfiable()
+        if all(t.state in ("COMPLETED", *FAILED) for t in m.tasks):
+            break
+        due = [m.tasks[i].start + m.tasks[i].duration for i in running] + delayed
+        due += [w.release for w in m.workers if w.trust == "QUARANTINED"]
+        due += [script[step][0]] if step < len(script) else []
+        if mishaps and (due or returns):
+            due.append(min(mishaps)[0])
+        if not due:
+            m.fail_unsatisfiable()
+            break
+        now = min(due)
+        m.advance(now)
+        for i in running:
+            t = m.tasks[i]
+            if t.start + t.duration == now:
+                attempts.append((i, t.worker, t.attempt, t.start, now, not doomed[i]))
+                if doomed[i]:
+                    m.failed(i, "EXIT")
+                else:
+                    m.completed(i)
+        while step < len(script) and script[step][0] == now:
+            _, what, w, capacity = script[step]
+            step += 1
+            worker = m.workers[w]
+            if what == "join" and (not worker.live or worker.draining):
+                if capacity is not None:
+                    m.resize(w, capacity)
+                m.join(w)
+                plan_loss(w)
+            elif what == "resize":
+                m.resize(w, capacity)
+            elif what == "drain" and worker.live:
+                m.drain(w)
+            elif what in ("leave", "lose") and (worker.live or worker.expected):
+                m.remove(w, False, what == "lose")
+        while mishaps and min(mishaps)[0] == now:
+            entry = min(mishaps)
+            mishaps.remove(entry)
+            w = entry[1] if entry[1] >= 0 else -1 - entry[1]
+            if entry[1] < 0 and m.workers[w].expected:
+                m.join(w)
+                plan_loss(w)
+            elif entry[1] >= 0 and m.workers[w].live and planned[w] == now:
+                m.remove(w, repair[w] >= 0, True)
+                if repair[w] >= 0:
+                    mishaps.append((now + repair[w], -1 - w))
+        decide()
+    ended = [(e.task, e.worker, e.attempt, e.start, e.end, False) for e in m.log if e.reason == "WORKER_LOST"]
+    return sorted(attempts + ended, key=lambda a: (a[3], a[0], a[2]))
+
+
+def exponential(bits, mean):
+    """An exponential draw by comparisons alone (von Neumann)."""
+    at, whole = 0, 0
+    while True:
+        first = last = draw(bits, 0, at)
+        at, length = at + 1, 1
+        while True:
+            following = draw(bits, 0, at)
+            at += 1
+            if following >= last:
+                break
+            last, length = following, length + 1
+        if length % 2:
+            share = first >> 44
+            return whole * mean + (mean >> 20) * share + ((mean & 0xFFFFF) * share >> 20)
+        whole += 1
+
+
+# -------------------------------------------------------------------- from tasks and workers
 
 
 def amounts(thing, names):
@@ -36,90 +462,20 @@ def rank_keys(rank, n, deps, duration, demand):
     return [-b for b in bottom]
 
 
-def plan(tasks, workers, *, rank="critical-path", fit="most-free", max_retries=3, outcome=None):
-    """Play the time line. Answers (attempts, state, reason, cause); an attempt is
-    (task, worker, number, start_ns, end_ns, completed), tasks and workers by their index."""
+def make_machine(tasks, workers, *, rank="critical-path", max_retries=3, **options):
+    """A machine with these tasks on these workers, all of them there."""
     n, number = len(tasks), {task.task_id: i for i, task in enumerate(tasks)}
     names = sorted({name for task in tasks for name in task.resources or {}})
-    deps = [{number[name] for name in task.dependencies} for task in tasks]
+    deps = [[number[name] for name in task.dependencies] for task in tasks]
     demand = [amounts(task, names) for task in tasks]
-    capacity = [amounts(worker, names) for worker in workers]
     duration = [NS if task.duration is None else round(task.duration * NS) for task in tasks]
-    retries = [max_retries if task.max_retries is None else task.max_retries for task in tasks]
     keys = rank_keys(rank, n, deps, duration, demand)
-    urgency = sorted(range(n), key=lambda i: (-tasks[i].priority, keys[i], i))
-    total = [sum(c[r] for c in capacity) for r in range(len(names) + 2)]
-    free = [list(c) for c in capacity]
-    state, reason, cause = ["WAITING"] * n, [None] * n, [None] * n
-    failed_on = [[] for _ in range(n)]
-    running, attempts = [], []
-
-    def holds(room, i):
-        return all(have >= need for have, need in zip(room, demand[i]))
-
-    def fail(root, why):
-        state[root], reason[root] = "FAILED", why
-
-    def skip_dependents(root):
-        lost = {root}
-        while True:
-            more = [i for i in range(n) if state[i] == "WAITING" and deps[i] & lost]
-            if not more:
-                return
-            for i in more:
-                state[i], reason[i], cause[i] = "SKIPPED", "DEPENDENCY", root
-                lost.add(i)
-
-    def worker_for(i):
-        allowed = [w for w in range(len(workers)) if w not in failed_on[i]]
-        if not any(holds(capacity[w], i) for w in allowed):
-            allowed = list(range(len(workers)))
-        fitting = [w for w in allowed if holds(free[w], i)]
-        if fit == "first-fit" or not fitting:
-            return fitting[0] if fitting else None
-        score = {w: sum((f << 31) // t for f, t in zip(free[w], total) if t) for w in fitting}
-        if fit == "most-free":
-            return min(fitting, key=lambda w: (-score[w], w))
-        return min(fitting, key=lambda w: (score[w], w))
-
-    def decide(now):
-        placed = True
-        while placed:
-            placed = False
-            for i in urgency:
-                if state[i] == "WAITING" and all(state[d] == "COMPLETED" for d in deps[i]):
-                    w = worker_for(i)
-                    if w is not None:
-                        state[i] = "RUNNING"
-                        number_of_attempt = 1 + len(failed_on[i])
-                        for r, need in enumerate(demand[i]):
-                            free[w][r] -= need
-                        running.append((now + duration[i], i, w, number_of_attempt, now))
-                        placed = True
-                        break
-
-    hopeless = [i for i in range(n) if not any(holds(c, i) for c in capacity)]
-    for i in hopeless:
-        fail(i, "UNSATISFIABLE")
-    for i in hopeless:
-        skip_dependents(i)
-    decide(0)
-    while running:
-        now = min(running)[0]
-        for end, i, w, attempt, start in sorted(entry for entry in running if entry[0] == now):
-            running.remove((end, i, w, attempt, start))
-            for r, need in enumerate(demand[i]):
-                free[w][r] += need
-            completed = outcome is None or bool(outcome(tasks[i].task_id, workers[w].worker_id, attempt))
-            attempts.append((i, w, attempt, start, end, completed))
-            if completed:
-                state[i] = "COMPLETED"
-                continue
-            failed_on[i].append(w)
-            if len(failed_on[i]) <= retries[i]:
-                state[i] = "WAITING"
-            else:
-                fail(i, "EXIT")
-                skip_dependents(i)
-        decide(now)
-    return sorted(attempts, key=lambda a: (a[3], a[0], a[2])), state, reason, cause
+    machine = Machine(2 + len(names), **options)
+    for worker in workers:
+        machine.add_worker(amounts(worker, names))
+    for i, task in enumerate(tasks):
+        retries = max_retries if task.max_retries is None else task.max_retries
+        machine.add_task([], demand[i], duration[i], task.priority, keys[i], retries)
+    for task, above in zip(machine.tasks, deps):
+        task.deps = above
+    return machine, names

@@ -5,18 +5,37 @@ from __future__ import annotations
 import heapq
 import os
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
+from adversary import Adversary
 from worlds import make_world
 
 from fastsched import Task, Worker, schedule
-from fastsched._core import REASON_EXIT, REASON_WORKER_LOST, Core, bottom_levels, successors, topological_order
+from fastsched._core import REASON_EXIT, REASON_WORKER_LOST, Core
+from fastsched._graphs import bottom_levels, successors, topological_order
+from fastsched._timeline import simulate
 from fastsched.errors import InternalError, UnsatisfiableWarning
-from fastsched.graph import TaskGraph, WorkerTable
-from fastsched.planner import make_core
+from fastsched.graph import WorkerTable
+from fastsched.planner import TaskGraph, make_core
 
-STATES = {"waiting": 0, "ready": 1, "running": 2, "completed": 3, "failed": 5, "skipped": 6, "cancelled": 7}
+HISTORIES = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
+ADVERSITIES = (
+    "failed: EXIT", "failed: OUT_OF_MEMORY", "lose", "lose and return", "leave", "drain", "drained", "resize", "join",
+    "quarantined", "probation", "trusted", "reservations", "cancelled", "stale reports", "submitted under a failed task",
+    "stuck",
+)  # fmt: skip
+STATES = {
+    "waiting": 0,
+    "ready": 1,
+    "running": 2,
+    "completed": 3,
+    "delayed": 4,
+    "failed": 5,
+    "skipped": 6,
+    "cancelled": 7,
+}
 
 
 def core_of(tasks, workers, **options) -> Core:
@@ -29,6 +48,16 @@ def state_of(core: Core, task: int) -> str:
     return next(name for name, code in STATES.items() if code == core.columns()["state"][task])
 
 
+def end(core: Core, task: int, now: int, completed: bool = True) -> None:
+    """The open attempt of the task ends."""
+    attempt, worker = core.attempt_of(task)
+    incarnation = core.incarnation_of(worker)
+    if completed:
+        assert core.finished(task, attempt, incarnation, now)
+    else:
+        assert core.failed(task, attempt, incarnation, now, REASON_EXIT)
+
+
 def play_retail(core: Core, duration, outcome):
     """Virtual time over the retail door. Answers every attempt, as the oracle does."""
     core.fail_unsatisfiable(0)
@@ -37,25 +66,31 @@ def play_retail(core: Core, duration, outcome):
         for task, worker, attempt in core.assign(now):
             heapq.heappush(events, (now + int(duration[task]), task, worker, attempt, now))
         core.check()
-        if not events:
+        wake = core.next_wake()
+        if not core.n_left or (not events and wake is None):
             return sorted(attempts, key=lambda a: (a[3], a[0], a[2]))
-        now = events[0][0]
+        now = min([event[0] for event in events[:1]] + [at for at in [wake] if at is not None])
+        core.advance(now)
         while events and events[0][0] == now:
-            end, task, worker, attempt, start = heapq.heappop(events)
+            ended, task, worker, attempt, start = heapq.heappop(events)
             completed = outcome is None or outcome(task, worker, attempt)
-            attempts.append((task, worker, attempt, start, end, completed))
-            assert core.finished(task, attempt, now) if completed else core.failed(task, attempt, now, REASON_EXIT)
+            attempts.append((task, worker, attempt, start, ended, completed))
+            end(core, task, now, completed)
 
 
 @pytest.mark.parametrize("chunk", range(4))
 def test_both_doors_make_the_same_placements(chunk):
     for seed in range(chunk, 600, 4):
         world = make_world(seed)
+        world.events, world.failures = [], None
         graph = TaskGraph(world.tasks)
         table = WorkerTable(world.workers, graph.resources)
-        told = world.options.pop("outcome", None)
+        told = world.options["outcome"]
         outcome = told and (lambda t, w, a, g=graph, b=table, told=told: told(g.ids[t], b.ids[w], a))
-        core = core_of(world.tasks, world.workers, rank=world.rank, fit=world.fit, max_retries=world.max_retries)
+        core = core_of(
+            world.tasks, world.workers, rank=world.rank, fit=world.fit, max_retries=world.max_retries,
+            policy=world.policy, many_workers=1 + seed % 3 * 8,
+        )  # fmt: skip
         retail = play_retail(core, graph.duration, outcome)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnsatisfiableWarning)
@@ -65,21 +100,32 @@ def test_both_doors_make_the_same_placements(chunk):
         assert core.columns()["state"].tolist() == plan.plan.state.tolist(), f"seed {seed}"
 
 
+@pytest.mark.parametrize("chunk", range(4))
+def test_the_retail_door_equals_the_oracle_after_every_step(chunk):
+    counts = Counter()
+    for seed in range(chunk, HISTORIES, 4):
+        adversary = Adversary(seed)
+        adversary.run(60)
+        counts += adversary.counts
+    assert min(counts[what] for what in ADVERSITIES) >= HISTORIES // 100, counts
+
+
 def test_a_stale_report_is_dropped_and_an_impossible_one_is_refused():
     core = core_of([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
     assert core.assign(0) == [(0, 0, 1)]
-    assert core.failed(0, 1, 5, REASON_EXIT)
+    assert core.failed(0, 1, 1, 5, REASON_EXIT)
     assert core.assign(5) == [(0, 1, 2)]
-    assert not core.finished(0, 1, 6) and not core.failed(0, 1, 6, REASON_EXIT)
+    assert not core.finished(0, 1, 1, 6) and not core.failed(0, 1, 1, 6, REASON_EXIT)
     assert state_of(core, 0) == "running"
     with pytest.raises(InternalError, match="never started"):
-        core.finished(0, 3, 7)
-    assert core.finished(0, 2, 7)
-    assert not core.finished(0, 2, 8), "a doubled report counts once"
+        core.finished(0, 3, 1, 7)
+    assert not core.finished(0, 2, 2, 7), "another incarnation of the worker"
+    assert core.finished(0, 2, 1, 7)
+    assert not core.finished(0, 2, 1, 8), "a doubled report counts once"
     with pytest.raises(IndexError):
-        core.finished(1, 1, 8)
+        core.finished(1, 1, 1, 8)
     with pytest.raises(ValueError, match="reason code"):
-        core.failed(0, 2, 8, 0)
+        core.failed(0, 2, 1, 8, 0)
     assert core.n_left == 0
     core.check()
 
@@ -88,7 +134,7 @@ def test_time_does_not_go_back():
     core = core_of([Task("a", "x")], [Worker("w", 1, 128)])
     core.assign(10)
     with pytest.raises(InternalError, match="time went back"):
-        core.finished(0, 1, 9)
+        core.finished(0, 1, 1, 9)
 
 
 def test_a_lost_worker_costs_no_retry_and_leaves_nothing_to_avoid():
@@ -97,7 +143,7 @@ def test_a_lost_worker_costs_no_retry_and_leaves_nothing_to_avoid():
         assert core.assign(attempt) == [(0, 0, attempt)]
         assert core.remove_worker(0, attempt) == [0]
         assert state_of(core, 0) == "ready" and core.assign(attempt) == []
-        assert core.free_amounts().tolist() == [[-1, -1]]
+        assert core.amounts()[2].tolist() == [[-1, -1]]
         core.check()
         core.add_worker(0, attempt)
     assert core.assign(5) == [(0, 0, 4)]
@@ -111,12 +157,12 @@ def test_who_is_avoided_follows_the_live_workers():
     """A retry waits for the other worker while that one lives, and falls back when it is gone."""
     core = core_of([Task("a", "x"), Task("b", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
     assert core.assign(0) == [(0, 0, 1), (1, 1, 1)]
-    core.failed(0, 1, 1, REASON_EXIT)
+    core.failed(0, 1, 1, 1, REASON_EXIT)
     assert core.assign(1) == [], "w1 is free, but it failed there and w2 could hold it"
     core.remove_worker(1, 2)
     assert core.assign(2) == [(0, 0, 2)], "nobody else is left"
     core.add_worker(1, 3)
-    core.failed(0, 2, 4, REASON_EXIT)
+    core.failed(0, 2, 1, 4, REASON_EXIT)
     # b is as urgent by its index as before: a goes first, and only to w2.
     assert core.assign(4) == [(0, 1, 3), (1, 0, 2)]
     core.check()
@@ -126,12 +172,12 @@ def test_a_retry_waits_for_a_worker_that_is_expected():
     core = core_of([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
     assert core.remove_worker(1, 0, True) == []
     assert core.assign(0) == [(0, 0, 1)]
-    core.failed(0, 1, 1, REASON_EXIT)
+    core.failed(0, 1, 1, 1, REASON_EXIT)
     assert core.assign(1) == [], "w2 is expected, and could hold it"
     assert core.remove_worker(1, 2, True) == [] and core.assign(2) == []
     core.remove_worker(1, 3)
     assert core.assign(3) == [(0, 0, 2)]
-    with pytest.raises(IndexError, match="neither live nor expected"):
+    with pytest.raises(InternalError, match="was not there"):
         core.remove_worker(1, 3)
 
 
@@ -162,9 +208,9 @@ def test_cancel_ends_a_task_in_any_state():
     core.assign(0)
     assert core.cancel(0, 1) and core.cancel(1, 1)
     assert not core.cancel(2, 1), "it was skipped with its dependency"
-    assert not core.finished(0, 1, 2)
+    assert not core.finished(0, 1, 1, 2)
     assert [state_of(core, i) for i in range(4)] == ["cancelled", "cancelled", "skipped", "skipped"]
-    assert core.n_left == 0 and core.free_amounts().tolist() == [[1000, 128]]
+    assert core.n_left == 0 and core.amounts()[2].tolist() == [[1000, 128]]
     with pytest.raises(IndexError):
         core.cancel(9, 2)
     core.check()
@@ -174,22 +220,20 @@ def test_simulate_is_for_a_fresh_core():
     core = core_of([Task("a", "x")], [Worker("w", 1, 128)])
     core.assign(0)
     with pytest.raises(InternalError, match="nothing has happened"):
-        core.simulate()
+        simulate(core)
 
 
 def arrays(**changes):
     given = {
-        "succ_ptr": np.array([0, 1, 1], dtype=np.int64),
-        "succ": np.array([1], dtype=np.int32),
+        "dep_ptr": np.array([0, 0, 1], dtype=np.int64),
+        "deps": np.array([0], dtype=np.int32),
         "demand": np.array([[1, 1], [1, 1]]),
         "duration": np.array([1, 1], dtype=np.int64),
-        "order": np.array([0, 1], dtype=np.int32),
-        "max_retries": np.zeros(2),
+        "priority": np.zeros(2, dtype=np.int64),
+        "key": np.zeros(2, dtype=np.int64),
+        "max_retries": np.zeros(2, dtype=np.int32),
         "class_of": np.zeros(2, dtype=np.int32),
         "class_demand": np.array([[1, 0]]),
-        "exact": np.array([1]),
-        "pivot": 1,
-        "capacity": np.array([[1, 1]]),
     }
     return {**given, **changes}
 
@@ -198,22 +242,52 @@ def arrays(**changes):
     "changes",
     [
         {"demand": np.array([[1, -1], [1, 1]])},
-        {"capacity": np.array([[1, -1]])},
-        {"capacity": np.array([[1, 1, 1]])},
+        {"demand": np.array([[1], [1]])},
         {"duration": np.array([-1, 1], dtype=np.int64)},
         {"duration": np.array([1], dtype=np.int64)},
         {"order": np.array([0, 0], dtype=np.int32)},
         {"order": np.array([0, 2], dtype=np.int32)},
         {"class_of": np.array([0, 1], dtype=np.int32)},
-        {"succ": np.array([2], dtype=np.int32)},
-        {"fit": "worst"},
+        {"class_demand": np.array([[2, 0]])},
+        {"deps": np.array([2], dtype=np.int32)},
+        {"deps": np.array([-1], dtype=np.int32)},
+        {"dep_ptr": np.array([0, 2, 1], dtype=np.int64)},
+        {"dep_ptr": np.array([0, 0, 2], dtype=np.int64)},
+        {"max_retries": np.array([0, -1], dtype=np.int32)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_arrays_that_do_not_fit_together_are_refused(changes):
-    Core(**arrays()).simulate()
+    core = Core(n_resources=2)
+    core.add_workers(np.array([[1, 1]]), 0)
     with pytest.raises(ValueError):
-        Core(**arrays(**changes))
+        core.add_tasks(0, **arrays(**changes))
+    assert core.n_tasks == 0
+    core.add_tasks(0, **arrays())
+    simulate(core)
+    assert core.n_left == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fit": "worst"}, {"pivot": 2}, {"memory": -1}, {"max_losses": -1}, {"oom_growth": 999}, {"jitter": 1001}],
+    ids=str,
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError):
+        Core(n_resources=2, **options)
+
+
+def test_capacities_that_cannot_be_are_refused():
+    core = Core(n_resources=2)
+    for wrong in (np.array([[1, -1]]), np.array([[1, 1, 1]]), np.array([1, 1])):
+        with pytest.raises(ValueError):
+            core.add_workers(wrong, 0)
+    core.add_workers(np.array([[1, 1]]), 0)
+    for wrong in ([1, 2**31], [-1, 1], [1]):
+        with pytest.raises(ValueError):
+            core.resize_worker(0, wrong, 0)
+    assert core.amounts()[1].tolist() == [[1, 1]]
 
 
 def test_graph_kernels():

@@ -26,7 +26,8 @@ from fastsched.events import (
     WorkerJoined,
     WorkerLost,
 )
-from fastsched.graph import TaskGraph, WorkerTable
+from fastsched.graph import WorkerTable
+from fastsched.planner import TaskGraph
 from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
 from fastsched.state import State
 

@@ -12,7 +12,8 @@ from fastsched.events import (
     WorkerJoined,
     WorkerLost,
 )
-from fastsched.graph import TaskGraph, WorkerTable
+from fastsched.graph import WorkerTable
+from fastsched.planner import TaskGraph
 from fastsched.state import Snapshot, State
 
 
@@ -33,7 +34,7 @@ def join(state, *worker_ids):
 
 def test_no_task_starts_before_a_worker_has_joined():
     state = open_state([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
-    assert state.open(0) == [] and state.decide(0) == []
+    assert state.decide(0) == []
     join(state, "w2")
     assert state.decide(3) == [AttemptStarted("a", "w2", 1, 3)]
     assert state.snapshot() == Snapshot(0, 1, 0, 0)
@@ -47,7 +48,6 @@ def test_a_failure_is_told_with_what_follows_from_it():
     state = open_state(
         [Task("a", "x", max_retries=1), Task("b", "x", ["a"]), Task("c", "x", ["b"])], [Worker("w", 1, 128)]
     )
-    state.open(0)
     join(state, "w")
     state.decide(0)
     ended = AttemptEnded("a", "w", 1, Reason.EXIT, exit_code=3, message="exit code 3")
@@ -65,7 +65,6 @@ def test_a_failure_is_told_with_what_follows_from_it():
 
 def test_a_lost_worker_gives_its_tasks_to_others():
     state = open_state([Task("a", "x", max_retries=0)], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
-    state.open(0)
     join(state, "w1", "w2")
     state.decide(0)
     assert state.absorb(WorkerLost("w1", "silent"), 4) == [
@@ -81,7 +80,7 @@ def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later()
         [Task("big", "x", (), 9), Task("two", "x", (), 2), Task("one", "x")],
         [Worker("w1", 1, 512), Worker("w2", 2, 512)],
     )
-    (told,) = state.open(0)
+    (told,) = state.fail_unsatisfiable(0)
     assert (told.task_id, told.reason) == (
         "big",
         Reason.UNSATISFIABLE,
@@ -89,13 +88,14 @@ def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later()
     join(state, "w1")
     assert [start.task_id for start in state.decide(1)] == ["one"]
     assert state.fail_unsatisfiable(2) == [], "w2 is still expected"
-    assert state.absorb(WorkerLost("w2", "it never came"), 3) == [WorkerLost("w2", "it never came", 3)]
+    lost, stuck = state.absorb(WorkerLost("w2", "it never came"), 3)
+    assert lost == WorkerLost("w2", "it never came", 3)
+    assert (stuck.task_id, stuck.at_ns) == ("two", 3) and "'w1', would need 1 core more" in stuck.message
     assert [told.task_id for told in state.fail_unsatisfiable(3)] == ["two"]
 
 
 def test_cancel_all_ends_everything():
     state = open_state([Task("a", "x"), Task("b", "x"), Task("c", "x", ["a"])], [Worker("w", 1, 128)])
-    state.open(0)
     join(state, "w")
     state.decide(0)
     told = state.cancel_all(5)

@@ -10,20 +10,22 @@ from .errors import (
     UnsatisfiableWarning,
     ValidationError,
 )
-from .graph import TaskGraph
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import Attempt, Placement, Plan, Run, Schedule
-from .planner import schedule
+from .planner import TaskGraph, schedule
+from .policy import FailureModel, Policy, WorkerEvent
 from .runtime.scheduler import run
 
 __all__ = [
     "Attempt",
+    "FailureModel",
     "FastschedError",
     "FormatError",
     "InternalError",
     "MissingExtraError",
     "Placement",
     "Plan",
+    "Policy",
     "Problem",
     "Reason",
     "Run",
@@ -35,6 +37,7 @@ __all__ = [
     "UnsatisfiableWarning",
     "ValidationError",
     "Worker",
+    "WorkerEvent",
     "run",
     "schedule",
 ]

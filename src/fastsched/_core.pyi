@@ -1,10 +1,9 @@
-"""The typed face of the core: numbers only. See `_core.pyx` for how it works.
+"""The typed face of the state machine: facts in, choices out. Tasks and workers are dense indices, times are ns.
 
-n tasks, W workers, K resources, C demand classes; a task, a worker or a class is its dense index.
-Amounts are whole numbers below 2**31, times whole nanoseconds. A `Core` belongs to one thread.
+Every verb takes `now`, which never goes back, and books what time alone brings by then (delays and quarantines
+that end) before its own fact.
 """
 
-from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -13,148 +12,220 @@ import numpy.typing as npt
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
-NOBODY: int
-FIT_RULES: dict[str, int]
 REASON_EXIT: int
+REASON_OUT_OF_MEMORY: int
 REASON_WORKER_LOST: int
 REASON_CANCELLED: int
 REASON_DEPENDENCY: int
 REASON_UNSATISFIABLE: int
 
-def successors(dep_ptr: Int64s, deps: Int32s) -> tuple[Int64s, Int32s]:
-    """Turn "row i lists what i depends on" into (succ_ptr, succ), "row i lists what depends on i".
-
-    dep_ptr (n + 1,), deps (edges,): CSR. An entry of `deps` must be in [0, n); that is not checked here.
-    Rows come out in ascending order; O(n + edges).
-    """
-
-def topological_order(dep_ptr: Int64s, succ_ptr: Int64s, succ: Int32s) -> Int32s:
-    """The tasks with dependencies first (A. B. Kahn 1962), in O(n + edges).
-
-    Shorter than n where there is a cycle: then every task on a cycle, or behind one, is missing from it.
-    """
-
-def bottom_levels(order: Int32s, succ_ptr: Int64s, succ: Int32s, duration: Int64s) -> Int64s:
-    """Each task's own duration plus the longest chain of durations behind it, (n,), in the unit of `duration`.
-
-    `order` is a topological order; tasks that are not in it get 0.
-    """
-
-@final
-class Core:
-    """A graph on its workers: what is booked, and what may be chosen next.
+class Facts:
+    """What is booked about tasks and workers; `Core` adds the choices.
 
     Args:
-        succ_ptr (n + 1,) int64, succ int32: successors as CSR.
-        demand (n, K): what each task needs. duration (n,) int64: ns that an attempt takes in `simulate`.
-        order (n,): the tasks by urgency, a permutation of 0..n-1.
-        max_retries (n,): failures of its own that a task survives.
-        class_of (n,) int32, class_demand (C, K), exact (C,) uint8, pivot: see `graph.DemandClasses`.
-        capacity (W, K): what each worker holds; all are live at first.
+        n_resources: K. pivot: the resource in which the tasks of a slot may differ (see `graph.DemandClasses`).
         fit: `most-free`, `best-fit` or `first-fit`.
-        max_losses: attempts lost with their worker that a task survives.
+        max_losses, max_ooms: lost workers, and out-of-memory failures, that a task survives.
+        oom_growth: thousandths; after out-of-memory a task asks for so much of its `memory` (a resource), capped at the
+            largest worker in use that could hold the rest; 1000 = for the same.
+        backoff, backoff_cap: ns, the delay before the second attempt, doubled for each further one, and its cap.
+        jitter: thousandths of a delay that chance may take off.
+        seed: of all chance, below 2**64.
+        quarantine_after: failures on a worker of what completed elsewhere, with nothing completed there in between,
+            that bring it into quarantine; 0 = never. probation: ns, its first term.
+        many_workers: from so many on, workers are kept in a grid; it does not change a choice.
+        tell_stuck: whether ready tasks that nobody could hold are noticed.
+        reserve_after (Core): ns, see `Core.reservation`; -1 = never.
 
     Raises:
-        ValueError: where shapes do not match, an amount is negative, or an index is out of range.
+        ValueError: where an option is out of range.
     """
 
     n_tasks: int
     n_workers: int
     n_resources: int
+    pivot: int
+    seed: int
     n_left: int
     """Tasks that have not come to their end."""
     n_running: int
     """Open attempts."""
     n_failed: int
     """Tasks that failed for good, for whatever reason."""
+    n_log: int
+    """Attempts that did not complete."""
     now: int
     """The time of the last fact, ns; it never goes back."""
+    notices: list[tuple[int, int, int]]
+    """What followed from facts, in order: (kind, task or worker, now). 0: a ready task that nobody could hold; of a
+    worker, 1: put in quarantine, 2: on probation, 3: let back, 4: drained and gone."""
 
-    def __init__(
+    def __init__(self, **options: Any) -> None: ...
+    def add_tasks(
         self,
+        now: int,
         *,
-        succ_ptr: Int64s,
-        succ: Int32s,
+        dep_ptr: Int64s,
+        deps: Int32s,
         demand: npt.NDArray[Any],
         duration: Int64s,
-        order: Int32s,
+        priority: Int64s,
+        key: Int64s,
         max_retries: npt.NDArray[Any],
-        class_of: Int32s,
+        class_of: npt.NDArray[Any],
         class_demand: npt.NDArray[Any],
-        exact: npt.NDArray[Any],
-        pivot: int,
-        capacity: npt.NDArray[Any],
-        fit: str = "most-free",
-        max_losses: int = 3,
-    ) -> None: ...
-    def assign(self, now: int) -> list[tuple[int, int, int]]:
-        """Make every choice that can be made at `now` and book it as started: (task, worker, attempt) each.
+        order: Int32s | None = None,
+        successors: tuple[Int64s, Int32s] | None = None,
+    ) -> int:
+        """Book a batch of m submitted tasks; answers the index of the first.
 
-        Over all ready tasks in order of urgency, the first that fits some worker is placed on the worker that
-        the fit rule prefers, until none fits. Call it once all facts of the instant are booked. Not to be mixed
-        with `simulate`.
+        Args:
+            dep_ptr (m + 1,), deps: CSR of what each depends on: indices of tasks of any state, or of this batch.
+                Acyclic; that is not checked here.
+            demand (m, K). duration (m,): expected ns. priority (m,), key (m,): higher priority first, then lower key.
+            max_retries (m,): failures of its own that a task survives.
+            class_of (m,), class_demand (C, K): see `graph.DemandClasses`.
+            order: the batch by (priority descending, key, index), if it is known. successors: (succ_ptr, succ) of
+                the first batch, if they are known.
+
+        What depends on a task that failed for good, was skipped or cancelled, is skipped at once.
+
+        Raises:
+            ValueError: where shapes do not match, an amount is negative, or an index is out of range.
         """
 
-    def finished(self, task: int, attempt: int, now: int) -> bool:
-        """Book that an attempt completed. False, and nothing is booked, where the attempt is not the open one.
+    def started(self, task: int, worker: int, now: int) -> int:
+        """Book that a ready task was started on a worker with room for it; answers the number of the attempt.
 
-        Raises InternalError where such an attempt never started, IndexError for an index out of range.
+        For a replay: choices that are made now come from `assign`, which books them itself.
+
+        Raises:
+            InternalError: where the task was not ready, or the worker had no room.
         """
 
-    def failed(self, task: int, attempt: int, now: int, reason: int) -> bool:
-        """Book that an attempt failed for a reason (code 1..9). False where the attempt is not the open one.
+    def finished(self, task: int, attempt: int, incarnation: int, now: int) -> bool:
+        """Book that an attempt completed. False, and nothing is booked, where the report is stale.
 
-        The task is ready again, or, when its budget is spent, failed for good and its dependents are skipped.
-        WORKER_LOST is charged to `max_losses`, everything else to the task's own retries.
+        Only a report for the open attempt, from the incarnation of the worker that runs it, counts. Raises
+        InternalError where such an attempt never started, IndexError for an index out of range.
+        """
+
+    def failed(self, task: int, attempt: int, incarnation: int, now: int, reason: int) -> bool:
+        """Book that an attempt failed for a reason (code 1..9). False where the report is stale.
+
+        The task is ready again, or delayed, or, when its budget is spent, failed for good and its dependents are
+        skipped. WORKER_LOST is charged to `max_losses`, OUT_OF_MEMORY to `max_ooms`, everything else to its retries.
         """
 
     def cancel(self, task: int, now: int) -> bool:
         """Book that a task is not wanted; an open attempt ends. False where the task had come to its end."""
 
-    def remove_worker(self, worker: int, now: int, expected: bool = False) -> list[int]:
-        """Book that a worker is not there; answers the tasks whose open attempts went with it.
-
-        An expected worker takes no task, but what only it could hold waits for it, and so does a retry that
-        avoids the others. Called for an expected worker, it says whether that one is still expected. Raises
-        IndexError for a worker that is neither live nor expected.
-        """
-
-    def add_worker(self, worker: int, now: int) -> None:
-        """Book that a worker which was removed is there, with all its capacity free."""
-
     def fail_unsatisfiable(self, now: int) -> int:
-        """Fail every task that has not started and that no worker, live or expected, could ever hold.
+        """Fail every task that is not running and that no worker, there or expected, could ever hold.
 
-        Answers how many. Their dependents are skipped. `simulate` calls it by itself.
+        Answers how many. Their dependents are skipped.
         """
 
     def failed_since(self, count: int) -> list[int]:
         """The tasks that failed for good, were skipped or cancelled, in that order, after the first `count`."""
 
-    def simulate(self, outcome: Callable[[int, int, int], bool] | None = None) -> None:
-        """Play the whole virtual time line, without the GIL but for `outcome` and a look at the signals.
+    def next_wake(self) -> int | None:
+        """When a delay or a quarantine ends, ns: `assign` should be called then. None where nothing is due."""
 
-        outcome(task, worker, attempt) says whether an attempt, counted from 1, succeeds; it is asked when the
-        attempt starts. A failed one ends at its full duration. Only for a core on which nothing has happened.
+    def advance(self, now: int) -> None:
+        """Book that time has passed: delays and quarantines that are over by then end."""
+
+    def add_workers(self, capacity: npt.NDArray[Any], now: int, expected: bool = False) -> int:
+        """Book that new workers (m, K) are there, or are expected; answers the index of the first.
+
+        An expected worker takes no task, but what only it could hold waits for it, and so does a retry that
+        avoids the others.
         """
 
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Columns of length n: state, reason, attempt, failures, losses, worker, start, end, cause.
+    def add_worker(self, worker: int, now: int) -> None:
+        """Book that a known worker has come, with all its capacity free and a clean name: a new incarnation. Of one
+        that drains, that it stays. Raises InternalError where it was there."""
 
-        Views that follow the core as it goes on. start and end are ns of the last attempt, or -1.
+    def resize_worker(self, worker: int, capacity: npt.NDArray[Any], now: int) -> None:
+        """Book that a worker's capacity (K,) has changed. While it holds more than that, it takes nothing."""
+
+    def drain_worker(self, worker: int, now: int) -> None:
+        """Book that a worker takes nothing more. When its last attempt ends it is not there any more (a notice)."""
+
+    def remove_worker(self, worker: int, now: int, expected: bool = False, charged: bool = True) -> list[int]:
+        """Book that a worker is not there; answers the tasks whose open attempts went with it.
+
+        expected: it will come back. charged: each of these attempts counts as a loss of its task. Raises
+        InternalError for a worker that is neither there nor expected.
+        """
+
+    def running_on(self, worker: int) -> list[int]:
+        """The tasks with an open attempt on the worker, ascending."""
+
+    def state_of(self, task: int) -> int:
+        """The state of one task: the codes of `plan.STATUS_OF_STATE`."""
+
+    def attempt_of(self, task: int) -> tuple[int, int]:
+        """How many attempts the task had, and the worker of the last; -1 = none."""
+
+    def incarnation_of(self, worker: int) -> int:
+        """How often the worker has come, from 1; 0 = never yet."""
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of length n: state, reason, attempt, failures, ooms, losses, worker, start, end, cause, missing,
+        overtaken.
+
+        Views that follow the core until tasks are added. start and end are ns of the last attempt, or -1.
         """
 
     def log(self) -> dict[str, npt.NDArray[Any]]:
         """The attempts that did not complete, in the order of their ends: task, worker, attempt, start, end, reason."""
 
-    def free_amounts(self) -> Int32s:
-        """(W, K): what is free on each worker now; -1 for one that is not live. A copy."""
+    def worker_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of length W: live, expected, draining, shown (takes tasks), incarnation, trust (0, 1 quarantined, 2 on
+        probation), strikes, terms, release (ns). Views."""
 
-    def live_workers(self) -> npt.NDArray[np.bool_]:
-        """(W,): which workers are live. A copy."""
+    def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
+        """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""
+
+    def wakes(self) -> dict[int, int]:
+        """The tasks that wait for their back-off to end, and when it does, ns."""
+
+    def failed_workers(self, task: int) -> list[int]:
+        """The workers on which the task failed by its own fault, the last one first."""
+
+    def innards(self) -> dict[str, Any]:
+        """Views of the indexes, for `recount` alone."""
+
+@final
+class Core(Facts):
+    """A graph on its workers: what is booked (`Facts`), and what is chosen next."""
+
+    reservation_changed: bool
+    """Whether the last decision made, moved or dropped a reservation."""
+    overtaken_task: int
+    """The head of the queue, where the last decision was the first to pass it by; else -1."""
+    n_started: int
+    """Tasks started by the last decision."""
+
+    def assign(self, now: int) -> list[tuple[int, int, int]]:
+        """Make every choice that can be made at `now` and book it as started: (task, worker, attempt) each.
+
+        Over all ready tasks in order of urgency, the first that fits some worker is placed on the worker that
+        the fit rule prefers, until none fits. Call it once all facts of the instant are booked.
+        """
+
+    def overtook(self, task: int, now: int) -> None:
+        """Book that a ready task was passed by, as `overtaken_task` told; for a replay."""
+
+    def reserved(self, task: int, worker: int, now: int) -> None:
+        """Book that room is kept for a ready task on a worker, or (-1, -1) for none; for a replay."""
+
+    def reservation(self) -> tuple[int, int] | None:
+        """(task, worker) where room is kept for a task that was passed by for `reserve_after`, else None."""
+
+    def earliest_start(self, task: int, worker: int) -> int | None:
+        """When the worker has room for the task if all that runs there takes as long as expected, ns; None = never."""
 
     def check(self) -> None:
-        """Recount every invariant: free + held = capacity, indegrees, trees, counts, the event heap.
-
-        Raises InternalError. O(n + edges + W); for tests and for doubt.
-        """
+        """Recount every invariant (`recount.py`). Raises InternalError. For tests and for doubt."""

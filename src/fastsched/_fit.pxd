@@ -22,7 +22,7 @@ cdef inline int32_t fit_worker(
     const int32_t[::1] free, Py_ssize_t stride, int n_resources,
     const int32_t[::1] demand, Py_ssize_t row,
     const int64_t[::1] merit, const int64_t[::1] block_merit,
-    const int32_t[::1] barred, int32_t mark
+    const int64_t[::1] barred, int64_t mark
 ) noexcept nogil:
     # In: the demand at demand[row : row + n_resources]; workers with barred[w] == mark are passed over;
     # block_merit holds the largest merit of each block.

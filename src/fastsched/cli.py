@@ -28,7 +28,8 @@ from .formats import Job, load, load_workers
 from .gantt import draw, show_seconds
 from .model import Reason, TaskStatus, Worker
 from .plan import Run, Schedule
-from .planner import FITS, schedule, show_amount
+from .explain import show_amount
+from .planner import FITS, schedule
 from .ranks import RANKS
 from .runtime.scheduler import run
 

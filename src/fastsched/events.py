@@ -10,21 +10,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .model import Reason
+from .model import Reason, Task, Worker
 
 __all__ = [
     "AttemptCompleted",
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",
+    "Choice",
     "Event",
+    "Fact",
     "Report",
+    "RoomReserved",
     "Start",
+    "TaskCancelled",
     "TaskFailed",
+    "TaskOvertaken",
+    "TaskUnsatisfiable",
+    "TasksSubmitted",
     "Usage",
+    "WorkerDraining",
     "WorkerHeard",
     "WorkerJoined",
+    "WorkerLeft",
     "WorkerLost",
+    "WorkerOnProbation",
+    "WorkerQuarantined",
+    "WorkerResized",
+    "WorkerTrusted",
 ]
 
 
@@ -51,6 +64,7 @@ class Start:
     memory_mb: int
     stdout: str
     stderr: str
+    incarnation: int = 1
 
 
 # ---------------------------------------------------------------- reports of an engine
@@ -76,6 +90,7 @@ class AttemptEnded:
     signal: int | None = None
     message: str = ""
     usage: Usage | None = None
+    incarnation: int | None = None  # of the worker that reports; None = the one that is there
 
 
 @dataclass(frozen=True)
@@ -143,11 +158,132 @@ class TaskFailed:
 
 
 @dataclass(frozen=True)
+class TasksSubmitted:
+    """Tasks were submitted together; they may depend on each other and on tasks that were submitted before."""
+
+    tasks: tuple[Task, ...]
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class TaskCancelled:
+    """A task is not wanted any more."""
+
+    task_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True)
 class WorkerJoined:
-    """A worker is there and takes tasks."""
+    """A worker is there and takes tasks: one that is known, or a new one with its capacity."""
+
+    worker_id: str
+    at_ns: int
+    worker: Worker | None = None
+
+
+@dataclass(frozen=True)
+class WorkerDraining:
+    """A worker takes nothing more, and leaves when it is empty."""
 
     worker_id: str
     at_ns: int
 
 
-Event = AttemptStarted | AttemptCompleted | AttemptFailed | TaskFailed | WorkerJoined | WorkerLost
+@dataclass(frozen=True)
+class WorkerLeft:
+    """A worker is gone, as it was told or because it is drained; what it ran is tried again at no charge."""
+
+    worker_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class WorkerResized:
+    """A worker has another capacity."""
+
+    worker: Worker
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class TaskOvertaken:
+    """The most urgent ready task was passed by, by a less urgent one, for the first time."""
+
+    task_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class RoomReserved:
+    """Room is kept for a task on a worker; both None: no longer for any."""
+
+    task_id: str | None
+    worker_id: str | None
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class TaskUnsatisfiable:
+    """A ready task waits, and no worker could ever hold it: the nearest one, and what it lacks. Told once."""
+
+    task_id: str
+    at_ns: int
+    message: str
+
+
+@dataclass(frozen=True)
+class WorkerQuarantined:
+    """A worker fails what succeeds elsewhere; it is given no task until `until_ns`."""
+
+    worker_id: str
+    at_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True)
+class WorkerOnProbation:
+    """A worker's quarantine is over: it is given one task at a time, until one completes."""
+
+    worker_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class WorkerTrusted:
+    """A worker that was in quarantine completed something, and is let back."""
+
+    worker_id: str
+    at_ns: int
+
+
+Choice = AttemptStarted | TaskOvertaken | RoomReserved
+Fact = (
+    TasksSubmitted
+    | TaskCancelled
+    | AttemptEnded
+    | WorkerJoined
+    | WorkerDraining
+    | WorkerLeft
+    | WorkerLost
+    | WorkerResized
+    | Choice
+)
+Event = (
+    AttemptStarted
+    | AttemptCompleted
+    | AttemptFailed
+    | TaskFailed
+    | TaskCancelled
+    | TaskUnsatisfiable
+    | TaskOvertaken
+    | RoomReserved
+    | WorkerJoined
+    | WorkerDraining
+    | WorkerLeft
+    | WorkerLost
+    | WorkerResized
+    | WorkerQuarantined
+    | WorkerOnProbation
+    | WorkerTrusted
+)

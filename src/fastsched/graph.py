@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._core import successors, topological_order
+from ._graphs import successors, topological_order
 from ._read import read_tasks
 from .errors import Problem, ValidationError
 from .model import (
@@ -31,7 +31,7 @@ from .model import (
     usable_id,
 )
 
-__all__ = ["DemandClasses", "TaskGraph", "WorkerTable"]
+__all__ = ["CompiledGraph", "DemandClasses", "WorkerTable"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
@@ -44,7 +44,7 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
-class TaskGraph:
+class CompiledGraph:
     """Tasks as numbers; row and index i is the i-th task that was given.
 
     Attributes:
@@ -106,19 +106,23 @@ class TaskGraph:
 class WorkerTable:
     """Workers as numbers: `ids`, and `capacity` (W, K) int32 for the K resources that were asked about.
 
-    A resource that a worker has and no task asks for is left out: it decides nothing.
+    A resource that a worker has and no task asks for is left out: it decides nothing. `many`: the same worker may
+    come more than once.
 
     Raises:
         ValidationError: naming every problem of the workers at once.
     """
 
-    def __init__(self, workers: Iterable[Worker | Mapping[str, Any]], resources: Sequence[str]) -> None:
+    def __init__(
+        self, workers: Iterable[Worker | Mapping[str, Any]], resources: Sequence[str], *, many: bool = False
+    ) -> None:
         self.workers = _as_structs(Worker, workers, "workers")
         problems = [
             problem for i, worker in enumerate(self.workers) for problem in worker.find_problems(f"workers[{i}]")
         ]
         self.ids = [worker.worker_id for worker in self.workers]
-        problems += _find_duplicates(self.ids, "worker ", "workers")
+        if not many:
+            problems += _find_duplicates(self.ids, "worker ", "workers")
         if problems:
             raise ValidationError(problems)
         self.capacity: Int32s = np.zeros((len(self.ids), len(resources)), dtype=np.int32)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._core import bottom_levels
+from ._graphs import bottom_levels
 from .model import Reason, TaskStatus
 
 __all__ = ["Attempt", "Placement", "Plan", "Run", "Schedule"]
@@ -107,8 +107,11 @@ class Plan:
 
     @cached_property
     def busy_ns(self) -> Int64s:
-        """ns that every task spends in its attempts, one after the other."""
-        return self.attempts.astype(np.int64) * np.where(self.attempts > 0, self._graph.duration, 0)
+        """ns that every task spent in attempts that have ended, one after the other."""
+        done = self.state == COMPLETED_STATE
+        busy = np.where(done, self.end_ns - self.start_ns, 0)
+        np.add.at(busy, self.log["task"], self.log["end"] - self.log["start"])
+        return busy
 
     @cached_property
     def bounds_ns(self) -> dict[str, int]:

@@ -5,23 +5,121 @@ Virtual time only: nothing is executed and no clock is read.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ._core import REASON_UNSATISFIABLE, Core
+from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
-from .graph import CLOCK_LIMIT_NS, TaskGraph, WorkerTable
+from .explain import describe_misfit
+from .graph import CompiledGraph, WorkerTable
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
+from .policy import FailureModel, Policy, WorkerEvent
 from .ranks import RANKS, urgency_order
 
-__all__ = ["check_choice", "describe_misfit", "make_core", "schedule", "show_amount"]
+__all__ = ["TaskGraph", "check_choice", "make_core", "schedule", "submit"]
 
 FITS = ("most-free", "best-fit", "first-fit")
+NS = 1_000_000_000
+CHANCE = 2**53  # a probability of 1, as the time line counts it
 Outcome = Callable[[str, str, int], bool]
+
+
+class TaskGraph(CompiledGraph):
+    """Tasks compiled once, to be scheduled many times: see `CompiledGraph` for what it holds."""
+
+    def schedule(
+        self,
+        workers: Iterable[Worker | Mapping[str, Any]],
+        *,
+        rank: str = "critical-path",
+        fit: str = "most-free",
+        max_retries: int = 3,
+        policy: Policy | None = None,
+        outcome: Outcome | None = None,
+        events: Iterable[WorkerEvent] = (),
+        failures: FailureModel | None = None,
+    ) -> Plan:
+        """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
+
+        Returns:
+            A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
+        """
+        plan, table = self._play(
+            workers, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
+        )
+        warn_unsatisfiable(self, table, plan)
+        return plan
+
+    def _play(
+        self,
+        workers: Iterable[Worker | Mapping[str, Any]],
+        rank: str,
+        fit: str,
+        max_retries: int,
+        *,
+        policy: Policy | None,
+        outcome: Outcome | None,
+        events: Iterable[WorkerEvent],
+        failures: FailureModel | None,
+    ) -> tuple[Plan, WorkerTable]:
+        """The plan, and all the workers that it knows."""
+        there = WorkerTable(workers, self.resources)
+        script = Script(there, self.resources, events)
+        table, seed = script.table, {} if failures is None else {"seed": failures.seed}
+        core = make_core(
+            self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there), **seed
+        )
+        ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
+        simulate(
+            core,
+            outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
+            script=script.columns,
+            **read_failures(self, table, failures),
+        )
+        return Plan(self, script.most, core.columns(), core.log()), table
+
+
+def schedule(
+    self,
+    workers: Iterable[Worker | Mapping[str, Any]],
+    *,
+    rank: str = "critical-path",
+    fit: str = "most-free",
+    max_retries: int = 3,
+    policy: Policy | None = None,
+    outcome: Outcome | None = None,
+    events: Iterable[WorkerEvent] = (),
+    failures: FailureModel | None = None,
+) -> Plan:
+    """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
+
+    Returns:
+        A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
+    """
+    table = WorkerTable(workers, self.resources)
+    script = Script(table, self.resources, events)
+    policy = policy or Policy()
+    seed = {} if failures is None else {"seed": failures.seed}
+    core = make_core(
+        self, script.table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(table), **seed
+    )
+    ids, worker_ids, told = self.ids if outcome else [], script.table.ids, outcome
+    simulate(
+        core,
+        outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
+        script=script.columns,
+        **read_failures(self, script.table, failures),
+    )
+    plan = Plan(self, script.most, core.columns(), core.log(), tuple(worker_ids))
+    warn_unsatisfiable(self, script.table, plan)
+    return plan
 
 
 def schedule(
@@ -31,7 +129,10 @@ def schedule(
     rank: str = "critical-path",
     fit: str = "most-free",
     max_retries: int = 3,
+    policy: Policy | None = None,
     outcome: Outcome | None = None,
+    events: Iterable[WorkerEvent] = (),
+    failures: FailureModel | None = None,
 ) -> Schedule:
     """Plan what runs where and when, in virtual time. Nothing is executed.
 
@@ -45,16 +146,19 @@ def schedule(
         rank: `critical-path` (the longest chain behind a task first), `fifo`, `most-work`, `longest-first`.
         fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`.
         max_retries: failures that a task survives, where it does not say so itself.
+        policy: what is done about failures, see `Policy`.
         outcome: `outcome(task_id, worker_id, attempt) -> bool` says whether a simulated attempt (1, 2, ...)
             succeeds. A failed attempt takes its full duration, and its retry avoids the workers on which the
             task failed, while another could hold it. None: all succeed.
+        events: what happens to workers at stated times: "what if I lose this rack at noon".
+        failures: what chance does to attempts and workers, from a seed.
 
     Returns:
         A dictionary from task id to final status, with the plan attached.
 
     Raises:
         ValidationError: naming every problem of the tasks, or of the workers.
-        ValueError: for an unknown rank or fit.
+        ValueError: for an unknown rank or fit, or an event that names no worker.
 
     Warns:
         UnsatisfiableWarning: where a task asks for more than any worker has; it ends FAILED with
@@ -63,41 +167,151 @@ def schedule(
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
     graph = TaskGraph(tasks)
-    table = WorkerTable(workers, graph.resources)
-    core = make_core(graph, table, rank=rank, fit=fit, max_retries=max_retries)
-    if outcome is None:
-        core.simulate()
-    else:
-        most = max(max_retries, int(graph.max_retries.max(initial=0))) + 1
-        if float(graph.duration.sum(dtype=np.float64)) * most >= CLOCK_LIMIT_NS:
-            raise ValueError("durations times attempts add up to more than the clock can hold; lower max_retries")
-        ids, worker_ids, told = graph.ids, table.ids, outcome
-        core.simulate(lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt)))
-    plan = Plan(graph, table.capacity, core.columns(), core.log())
+    plan, table = graph._play(
+        workers, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
+    )
     warn_unsatisfiable(graph, table, plan)
     return Schedule(graph.ids, table.ids, plan)
 
 
-def make_core(graph: TaskGraph, table: WorkerTable, *, rank: str, fit: str, max_retries: int) -> Core:
-    """The state machine for this graph on these workers, with nothing decided yet."""
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or not 0 <= max_retries < 2**31:
+def make_core(
+    graph: CompiledGraph,
+    table: WorkerTable,
+    *,
+    rank: str,
+    fit: str,
+    max_retries: int,
+    policy: Policy | None = None,
+    n_there: int | None = None,
+    expected: bool = False,
+    **options: Any,
+) -> Core:
+    """The state machine for this graph on these workers, with nothing decided yet.
+
+    `n_there`: so many workers, the first ones, are there at once (None: all); the others are known and may join, and
+    others wait for them if they are `expected`. `options` go to the core as they are.
+    """
+    check_choice("rank", rank, RANKS)
+    check_choice("fit", fit, FITS)
+    core = Core(
+        n_resources=len(graph.resources),
+        pivot=graph.classes.pivot,
+        fit=fit,
+        **((policy or Policy()).core_options() | options),
+    )
+    there = len(table) if n_there is None else n_there
+    core.add_workers(table.capacity[:there], 0)
+    if there < len(table):
+        core.add_workers(table.capacity[there:], 0, True)
+        for worker in range(there, len(table)) if not expected else ():
+            core.remove_worker(worker, 0)
+    submit(core, graph, rank=rank, max_retries=max_retries)
+    return core
+
+
+def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now: int = 0) -> None:
+    """Book the tasks of a graph, or of a later submission, on a core."""
+    if isinstance(max_retries, bool) or not hasattr(max_retries, "__index__") or not 0 <= max_retries < 2**31:
         raise ValueError(f"max_retries is {max_retries!r}; a whole number of 0 or more is wanted")
     key = RANKS[rank](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
-    classes = graph.classes
-    return Core(
-        succ_ptr=graph.succ_ptr,
-        succ=graph.succ,
+    core.add_tasks(
+        now,
+        dep_ptr=graph.dep_ptr,
+        deps=graph.deps,
         demand=graph.demand,
         duration=graph.duration,
+        priority=graph.priority,
+        key=key,
+        max_retries=np.where(graph.max_retries < 0, operator.index(max_retries), graph.max_retries),
+        class_of=graph.classes.class_of,
+        class_demand=graph.classes.class_demand,
         order=urgency_order(graph.priority, key),
-        max_retries=np.where(graph.max_retries < 0, max_retries, graph.max_retries),
-        class_of=classes.class_of,
-        class_demand=classes.class_demand,
-        exact=classes.exact,
-        pivot=classes.pivot,
-        capacity=table.capacity,
-        fit=fit,
+        successors=(graph.succ_ptr, graph.succ) if core.n_tasks == 0 else None,
     )
+
+
+class Script:
+    """What happens to workers, as the time line reads it.
+
+    Attributes:
+        table: the workers at first, and those that join later.
+        columns: (time in ns, code, worker, capacity), in order of time; None where nothing happens.
+        most (W, K): the most that each worker ever has.
+    """
+
+    def __init__(self, table: WorkerTable, resources: tuple[str, ...], events: Iterable[WorkerEvent]) -> None:
+        events = sorted(events, key=operator.attrgetter("at"))
+        known = set(table.ids)
+        joining: dict[str, Worker] = {}
+        for event in events:
+            for worker in event.workers:
+                if event.what == "join" and isinstance(worker, Worker) and worker.worker_id not in known:
+                    joining.setdefault(worker.worker_id, worker)
+        self.table, self.columns, self.most = table, None, table.capacity
+        if not events:
+            return
+        given = WorkerTable((w for e in events for w in e.workers if isinstance(w, Worker)), resources, many=True)
+        capacity_of = iter(given.capacity)
+        self.table = WorkerTable([*table.workers, *joining.values()], resources)
+        index = dict(zip(self.table.ids, range(len(self.table))))
+        self.most = self.table.capacity.copy()
+        rows = []
+        for event in events:
+            for worker in event.workers:
+                name = worker if isinstance(worker, str) else worker.worker_id
+                if name not in index:
+                    raise ValueError(describe_unknown_worker(event, name, list(index)))
+                at = index[name]
+                capacity = np.full(len(resources), -1, dtype=np.int32)
+                if isinstance(worker, Worker):
+                    capacity = next(capacity_of)
+                    self.most[at] = np.maximum(self.most[at], capacity)
+                rows.append((round(event.at * NS), STEPS[event.what], at, capacity))
+        time, kind, where, capacities = zip(*rows) if rows else ((), (), (), ())
+        self.columns = (
+            np.array(time, dtype=np.int64),
+            np.array(kind, dtype=np.int32),
+            np.array(where, dtype=np.int32),
+            np.array(capacities, dtype=np.int32).reshape(-1, len(resources)),
+        )
+
+
+def describe_unknown_worker(event: WorkerEvent, name: str, known: list[str]) -> str:
+    """That an event names a worker which is not there, and what may have been meant."""
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else "a new worker joins as a Worker, with its capacity"
+    return f"the event {event.what!r} at {event.at:g} s names worker {name!r}, which is not known; {hint}"
+
+
+def read_failures(graph: CompiledGraph, table: WorkerTable, model: FailureModel | None) -> dict[str, Any]:
+    """The model as columns for the time line."""
+    if model is None:
+        return {}
+    columns: dict[str, Any] = {}
+    if model.task_probability:
+        chances = _by_name("task", model.task_probability, graph, 0.0)
+        columns["chances"] = np.round(chances * CHANCE).astype(np.int64)
+    if model.worker_mtbf is not None:
+        mtbf = _by_name("worker", model.worker_mtbf, table, 0.0)
+        repair = _by_name("worker", -1.0 if model.worker_repair is None else model.worker_repair, table, -1.0)
+        columns["mtbf"] = np.round(mtbf * NS).astype(np.int64)
+        columns["repair"] = np.where(repair < 0, -1, np.round(repair * NS)).astype(np.int64)
+    return columns
+
+
+def _by_name(
+    what: str, given: float | Mapping[str, float], items: CompiledGraph | WorkerTable, other: float
+) -> npt.NDArray[np.float64]:
+    """One number for each task or worker: the same for all, or by name."""
+    if not isinstance(given, Mapping):
+        return np.full(len(items), float(given))
+    known = set(items.ids)
+    for name in given:
+        if name not in known:
+            near = nearest(str(name), items.ids)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"the failure model names {what} {name!r}, which is not known{hint}")
+    return np.array([float(given.get(name, other)) for name in items.ids])
 
 
 def check_choice(what: str, name: str, known: Iterable[str]) -> None:
@@ -109,38 +323,14 @@ def check_choice(what: str, name: str, known: Iterable[str]) -> None:
         raise ValueError(f"unknown {what} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def warn_unsatisfiable(graph: TaskGraph, table: WorkerTable, plan: Plan) -> None:
+def warn_unsatisfiable(graph: CompiledGraph, table: WorkerTable, plan: Plan) -> None:
     """Say which tasks no worker could ever hold, with the largest worker and what it lacks."""
     hopeless = np.nonzero(plan.reason == REASON_UNSATISFIABLE)[0].tolist()
     if not hopeless:
         return
-    first = [describe_misfit(graph, table, task) for task in hopeless[:3]]
+    first = [
+        describe_misfit(graph.ids[task], graph.demand[task], table.ids, table.capacity, graph.resources)
+        for task in hopeless[:3]
+    ]
     more = f"; and {len(hopeless) - 3} more tasks" if len(hopeless) > 3 else ""
     warnings.warn("; ".join(first) + more, UnsatisfiableWarning, stacklevel=3)
-
-
-def describe_misfit(graph: TaskGraph, table: WorkerTable, task: int) -> str:
-    """Why no worker could ever hold this task: the one that comes nearest, and what it lacks."""
-    name, demand = graph.ids[task], graph.demand[task].astype(np.int64)
-    if not len(table):
-        return f"no worker was given, so task {name!r} cannot run"
-    lacks = np.maximum(demand - table.capacity, 0)
-    share = (lacks / np.maximum(demand, 1)).sum(axis=1)
-    size = (table.capacity / np.maximum(demand, 1)).sum(axis=1)
-    best = int(np.lexsort((-size, share))[0])
-    missing = " and ".join(
-        f"{show_amount(resource, int(lack))} more (it needs {show_amount(resource, int(need))}, "
-        f"the worker has {show_amount(resource, int(has))})"
-        for resource, lack, need, has in zip(graph.resources, lacks[best], demand, table.capacity[best])
-        if lack
-    )
-    return f"no worker can hold task {name!r}: the largest for it, {table.ids[best]!r}, would need {missing}"
-
-
-def show_amount(resource: str, amount: int) -> str:
-    """An amount with its unit, as a person reads it."""
-    if resource == "cpu_millicores":
-        return f"{amount / 1000:g} core{'' if amount == 1000 else 's'}"
-    if resource == "memory_mb":
-        return f"{amount} MB" if amount < 10 * 1024 else f"{amount / 1024:.4g} GB"
-    return f"{amount} {resource}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._core import bottom_levels
+from ._graphs import bottom_levels
 
 __all__ = ["RANKS", "urgency_order"]
 

@@ -1,33 +1,54 @@
 """Names over numbers: the one room in which ids and the core meet for a live run.
 
-Facts go in by `absorb`, choices come out of `decide`; `snapshot` is a pure read. Time is an
-argument, in whole nanoseconds since the start of the run. Nothing here knows what carries an
-order or where a report came from.
+Facts go in by `absorb`, choices come out of `decide` and are facts themselves: the same facts,
+absorbed in the same order at the same times, make the same state, to the byte (`digest`), whether
+they are lived or replayed. `explain` and `snapshot` are pure reads. Time is an argument, in whole
+nanoseconds since the start of the run. Nothing here knows what carries an order or where a report
+came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .errors import InternalError
 from .events import (
     AttemptCompleted,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
     Event,
+    Fact,
+    RoomReserved,
+    TaskCancelled,
     TaskFailed,
+    TaskOvertaken,
+    TasksSubmitted,
+    TaskUnsatisfiable,
+    WorkerDraining,
     WorkerJoined,
+    WorkerLeft,
     WorkerLost,
+    WorkerOnProbation,
+    WorkerQuarantined,
+    WorkerResized,
+    WorkerTrusted,
 )
-from .graph import TaskGraph, WorkerTable
-from .model import Reason, TaskStatus
+from .explain import Explanation, describe_misfit, explain_task
+from .graph import CompiledGraph, WorkerTable
+from .model import Reason, Task, TaskStatus, Worker
 from .plan import CODE_OF_REASON, REASON_OF_CODE, STATUS_OF_STATE, Plan
-from .planner import describe_misfit, make_core
+from .planner import make_core, submit
+from .policy import Policy
 
 __all__ = ["Snapshot", "State"]
+
+RUNNING = 2
+STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
 
 
 @dataclass(frozen=True)
@@ -41,25 +62,211 @@ class Snapshot:
 
 
 class State:
-    """A graph on its workers, under a clock that somebody else reads.
+    """Tasks on workers, under a clock that somebody else reads.
 
-    A worker takes no task before it has joined.
+    The workers that are given at first are expected: none takes a task before it has joined.
+
+    Args:
+        graph: the first tasks; more may be submitted. table: the first workers; more may join.
+        rank, fit, max_retries, policy: as in `schedule()`; the rank of a task is that within its submission.
     """
 
-    def __init__(self, graph: TaskGraph, table: WorkerTable, *, rank: str, fit: str, max_retries: int) -> None:
-        self.graph = graph
-        self.table = table
-        self._core = make_core(graph, table, rank=rank, fit=fit, max_retries=max_retries)
-        self._task = dict(zip(graph.ids, range(len(graph))))
-        self._worker = dict(zip(table.ids, range(len(table))))
+    def __init__(
+        self,
+        graph: CompiledGraph,
+        table: WorkerTable,
+        *,
+        rank: str,
+        fit: str,
+        max_retries: int,
+        policy: Policy | None = None,
+    ) -> None:
+        self.resources = graph.resources
+        self.ids: list[str] = list(graph.ids)
+        self.tasks: list[Task] = list(graph.tasks)
+        self.workers: list[Worker] = list(table.workers)
+        self._rank, self._max_retries = rank, max_retries
+        self._graph: CompiledGraph | None = graph
+        self._core = make_core(
+            graph,
+            table,
+            rank=rank,
+            fit=fit,
+            max_retries=max_retries,
+            policy=policy,
+            n_there=0,
+            expected=True,
+            tell_stuck=True,
+        )
+        self._task = dict(zip(self.ids, range(len(self.ids))))
+        self._worker = {worker.worker_id: w for w, worker in enumerate(self.workers)}
         self._told = 0  # failures for good that have been told
+        self._noticed = 0  # notices of the core that have been told
 
-    def open(self, now: int) -> list[Event]:
-        """Fail what no worker could ever hold, and wait for the workers to join."""
+    # ------------------------------------------------------------ facts
+
+    def absorb(self, fact: Fact, now: int) -> list[Event]:
+        """Book a fact. Answers what it means, in the order in which it is to be told; nothing for a stale report.
+
+        Raises:
+            ValidationError: where submitted tasks are wrong; nothing is booked then.
+            InternalError: where the fact is impossible.
+        """
+        if isinstance(fact, AttemptEnded):
+            events = self._absorb_ended(fact, now)
+        elif isinstance(fact, AttemptStarted):
+            attempt = self._core.started(self._task[fact.task_id], self._worker[fact.worker_id], now)
+            if attempt != fact.attempt:
+                raise InternalError(f"attempt {fact.attempt} of {fact.task_id!r} was started as number {attempt}")
+            events = []
+        elif isinstance(fact, TasksSubmitted):
+            self._submit(fact.tasks, now)
+            events = []
+        elif isinstance(fact, TaskCancelled):
+            events = self._cancel(fact.task_id, now, "it was cancelled")
+        elif isinstance(fact, TaskOvertaken):
+            self._core.overtook(self._task[fact.task_id], now)
+            events = []
+        elif isinstance(fact, RoomReserved):
+            kept = fact.task_id is not None and fact.worker_id is not None
+            self._core.reserved(
+                self._task[fact.task_id] if kept else -1,  # type: ignore[index]
+                self._worker[fact.worker_id] if kept else -1,  # type: ignore[index]
+                now,
+            )
+            events = []
+        else:
+            events = self._absorb_worker(fact, now)
+        return events + self._tell(now)
+
+    def decide(self, now: int) -> list[Event]:
+        """Make every choice that can be made now, and book it; answers the choices, each of them a fact.
+
+        With them come the notices of what time alone has brought (these are no facts).
+        """
+        started = self._core.assign(now)
+        choices = self._tell(now)
+        if self._core.reservation_changed:
+            kept = self._core.reservation()
+            names = (self.ids[kept[0]], self.workers[kept[1]].worker_id) if kept else (None, None)
+            # A reservation that was made and used at once is already dropped again.
+            choices.append(RoomReserved(*names, now))
+        choices += [
+            AttemptStarted(self.ids[task], self.workers[worker].worker_id, attempt, now)
+            for task, worker, attempt in started
+        ]
+        if self._core.overtaken_task >= 0:
+            choices.append(TaskOvertaken(self.ids[self._core.overtaken_task], now))
+        return choices
+
+    def next_wake(self) -> int | None:
+        """When `decide` should be called though nothing was reported, or None."""
+        return self._core.next_wake()
+
+    def fail_unsatisfiable(self, now: int) -> list[Event]:
+        """Fail what none of the workers that are there or expected could ever hold."""
         self._core.fail_unsatisfiable(now)
-        for worker in range(len(self.table)):
-            self._core.remove_worker(worker, now, True)
-        return self._tell_failed(now)
+        return self._tell(now)
+
+    def cancel_all(self, now: int) -> list[Event]:
+        """End every task that has not come to its end, running ones first."""
+        events: list[Event] = []
+        for task in np.nonzero(self._core.columns()["state"] == RUNNING)[0].tolist():
+            events += self._cancel(self.ids[task], now, "the run was interrupted")
+        for task in range(len(self.ids)):
+            self._core.cancel(task, now)
+        return events + self._tell(now)
+
+    def _absorb_ended(self, fact: AttemptEnded, now: int) -> list[Event]:
+        task, worker = self._task[fact.task_id], self._worker[fact.worker_id]
+        incarnation = self._core.incarnation_of(worker) if fact.incarnation is None else fact.incarnation
+        if self._core.attempt_of(task)[1] != worker:
+            incarnation = -1  # a report of another worker than the one that runs it is stale
+        if fact.reason is None:
+            if not self._core.finished(task, fact.attempt, incarnation, now):
+                return []
+            return [AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)]
+        if not self._core.failed(task, fact.attempt, incarnation, now, CODE_OF_REASON[fact.reason]):
+            return []
+        return [
+            AttemptFailed(
+                fact.task_id,
+                fact.worker_id,
+                fact.attempt,
+                now,
+                fact.reason,
+                self._is_pending(task),
+                fact.exit_code,
+                fact.signal,
+                fact.message,
+                fact.usage,
+            )
+        ]
+
+    def _absorb_worker(
+        self, fact: WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized, now: int
+    ) -> list[Event]:
+        """What happens to a worker, and to what it runs."""
+        fact = replace(fact, at_ns=now)
+        if isinstance(fact, (WorkerJoined, WorkerResized)) and fact.worker is not None:
+            capacity = WorkerTable([fact.worker], self.resources).capacity
+            worker = self._worker.get(fact.worker.worker_id)
+            if worker is None:
+                if isinstance(fact, WorkerResized):
+                    raise InternalError(f"worker {fact.worker.worker_id!r} has another capacity, and is not known")
+                self._worker[fact.worker.worker_id] = self._core.add_workers(capacity, now)
+                self.workers.append(fact.worker)
+                return [fact]
+            self._core.resize_worker(worker, capacity[0], now)
+            self.workers[worker] = fact.worker
+        if isinstance(fact, WorkerResized):
+            return [fact]
+        worker = self._worker[fact.worker_id]
+        if isinstance(fact, WorkerJoined):
+            self._core.add_worker(worker, now)
+            return [fact]
+        if isinstance(fact, WorkerDraining):
+            self._core.drain_worker(worker, now)
+            return [fact]
+        lost = isinstance(fact, WorkerLost)
+        message = fact.message if isinstance(fact, WorkerLost) else "its worker left"
+        will_return = isinstance(fact, WorkerLost) and fact.will_return
+        events: list[Event] = [fact]
+        for task in self._core.remove_worker(worker, now, will_return, lost):
+            attempt = self._core.attempt_of(task)[0]
+            pending = self._is_pending(task)
+            events.append(
+                AttemptFailed(
+                    self.ids[task], fact.worker_id, attempt, now, Reason.WORKER_LOST, pending, message=message
+                )
+            )
+        return events
+
+    def _cancel(self, task_id: str, now: int, message: str) -> list[Event]:
+        """Cancel one task; its open attempt, if there is one, failed with it."""
+        task = self._task[task_id]
+        running = self._core.state_of(task) == RUNNING
+        if not self._core.cancel(task, now) or not running:
+            return []
+        attempt, worker = self._core.attempt_of(task)
+        worker_id = self.workers[worker].worker_id
+        return [AttemptFailed(task_id, worker_id, attempt, now, Reason.CANCELLED, False, message=message)]
+
+    def _submit(self, tasks: Sequence[Task], now: int) -> None:
+        """Add tasks to the ones that are known; resources that nobody asked for before become known with them."""
+        batch = CompiledGraph(tasks, known=self._task, resources=self.resources)
+        if len(batch.resources) > len(self.resources):
+            self.resources = batch.resources
+            capacity = WorkerTable(self.workers, self.resources).capacity
+            self._core.add_resources(capacity[:, self._core.n_resources :])
+        submit(self._core, batch, rank=self._rank, max_retries=self._max_retries, now=now)
+        for task_id in batch.ids:
+            self._task[task_id] = len(self._task)
+        self.ids += batch.ids
+        self.tasks += batch.tasks
+        self._graph = batch if len(self.ids) == len(batch) else None
+
+    # ------------------------------------------------------------ reads
 
     @property
     def done(self) -> bool:
@@ -71,62 +278,19 @@ class State:
         """Open attempts."""
         return self._core.n_running
 
-    def absorb(self, fact: AttemptEnded | WorkerLost | WorkerJoined, now: int) -> list[Event]:
-        """Book a fact. Answers what it means, in the order in which it is to be told; nothing for a stale report."""
-        if isinstance(fact, AttemptEnded):
-            return self._absorb_ended(fact, now)
-        worker = self._worker[fact.worker_id]
-        if isinstance(fact, WorkerJoined):
-            self._core.add_worker(worker, now)
-            return [WorkerJoined(fact.worker_id, now)]
-        events: list[Event] = [WorkerLost(fact.worker_id, fact.message, now, fact.will_return)]
-        for task in self._core.remove_worker(worker, now, fact.will_return):
-            events.append(
-                AttemptFailed(
-                    self.graph.ids[task],
-                    fact.worker_id,
-                    int(self._core.columns()["attempt"][task]),
-                    now,
-                    Reason.WORKER_LOST,
-                    self._is_pending(task),
-                    message=fact.message,
-                )
-            )
-        return events + self._tell_failed(now)
+    def status(self, task_id: str) -> TaskStatus:
+        """Where one task stands."""
+        return STATUS_OF_STATE[self._core.state_of(self._task[task_id])]
 
-    def decide(self, now: int) -> list[AttemptStarted]:
-        """Make every choice that can be made now, and book it."""
-        ids, worker_ids = self.graph.ids, self.table.ids
-        return [
-            AttemptStarted(ids[task], worker_ids[worker], attempt, now)
-            for task, worker, attempt in self._core.assign(now)
-        ]
+    def incarnation(self, worker_id: str) -> int:
+        """How often a worker has come, from 1; 0 = never yet."""
+        return self._core.incarnation_of(self._worker[worker_id])
 
-    def fail_unsatisfiable(self, now: int) -> list[Event]:
-        """Fail what none of the workers that are left could ever hold."""
-        self._core.fail_unsatisfiable(now)
-        return self._tell_failed(now)
-
-    def cancel_all(self, now: int) -> list[Event]:
-        """End every task that has not come to its end, running ones included."""
-        columns = self._core.columns()
-        events: list[Event] = []
-        for task in np.nonzero(columns["state"] == 2)[0].tolist():
-            self._core.cancel(task, now)
-            events.append(
-                AttemptFailed(
-                    self.graph.ids[task],
-                    self.table.ids[columns["worker"][task]],
-                    int(columns["attempt"][task]),
-                    now,
-                    Reason.CANCELLED,
-                    False,
-                    message="the run was interrupted",
-                )
-            )
-        for task in range(len(self.graph)):
-            self._core.cancel(task, now)
-        return events + self._tell_failed(now)
+    def explain(self, task_id: str) -> Explanation:
+        """Why a task stands where it does: in words and as data. Raises KeyError for an id that is not known."""
+        workers = [worker.worker_id for worker in self.workers]
+        dependencies = [self._task[name] for name in self.tasks[self._task[task_id]].dependencies]
+        return explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
 
     def snapshot(self) -> Snapshot:
         """How many tasks stand where, now."""
@@ -137,51 +301,76 @@ class State:
 
     def plan(self) -> Plan:
         """What happened so far, as numbers."""
-        return Plan(self.graph, self.table.capacity, self._core.columns(), self._core.log())
+        graph = self._graph or CompiledGraph(self.tasks)
+        capacity = self._core.amounts()[1]
+        return Plan(graph, capacity, self._core.columns(), self._core.log())
+
+    def digest(self) -> str:
+        """A hash of all that is booked: two states that are equal in it behave alike from here on."""
+        core = self._core
+        hashed = hashlib.blake2b(digest_size=16)
+        for columns in (core.columns(), core.worker_columns(), core.log()):
+            for column in columns.values():
+                hashed.update(np.ascontiguousarray(column).tobytes())
+        for amounts in core.amounts():
+            hashed.update(np.ascontiguousarray(amounts).tobytes())
+        rest = (
+            core.now,
+            core.n_left,
+            core.wakes(),
+            core.reservation(),
+            core.next_wake(),
+            self.ids,
+            sorted(self._worker),
+        )
+        hashed.update(repr(rest).encode("utf-8", "surrogatepass"))
+        return hashed.hexdigest()
 
     def check(self) -> None:
         """Recount every invariant of the core. Raises InternalError."""
         self._core.check()
 
-    def _absorb_ended(self, fact: AttemptEnded, now: int) -> list[Event]:
-        task = self._task[fact.task_id]
-        if fact.reason is None:
-            if not self._core.finished(task, fact.attempt, now):
-                return []
-            return [AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)]
-        if not self._core.failed(task, fact.attempt, now, CODE_OF_REASON[fact.reason]):
-            return []
-        failed = AttemptFailed(
-            fact.task_id,
-            fact.worker_id,
-            fact.attempt,
-            now,
-            fact.reason,
-            self._is_pending(task),
-            fact.exit_code,
-            fact.signal,
-            fact.message,
-            fact.usage,
-        )
-        return [failed, *self._tell_failed(now)]
-
     def _is_pending(self, task: int) -> bool:
-        return STATUS_OF_STATE[self._core.columns()["state"][task]] is TaskStatus.PENDING
+        return STATUS_OF_STATE[self._core.state_of(task)] is TaskStatus.PENDING
 
-    def _tell_failed(self, now: int) -> list[Event]:
-        """A `TaskFailed` for every task that failed for good since the last call."""
-        tasks: Sequence[int] = self._core.failed_since(self._told)
-        self._told += len(tasks)
-        if not tasks:
-            return []
-        columns = self._core.columns()
+    # ------------------------------------------------------------ what follows
+
+    def _tell(self, now: int) -> list[Event]:
+        """What followed from facts since the last call: notices, and a `TaskFailed` for every task that failed for good."""
         events: list[Event] = []
+        fresh = self._core.notices[self._noticed :]
+        self._noticed += len(fresh)
+        for kind, which, at in fresh:
+            if kind == STUCK:
+                if not self._is_pending(which):
+                    continue  # it has failed since
+                events.append(TaskUnsatisfiable(self.ids[which], at, self._describe_misfit(which)))
+                continue
+            worker_id = self.workers[which].worker_id
+            if kind == QUARANTINED:
+                until = int(self._core.worker_columns()["release"][which])
+                events.append(WorkerQuarantined(worker_id, at, until))
+            elif kind == DRAINED:
+                events.append(WorkerLeft(worker_id, at))
+            else:
+                events.append((WorkerOnProbation if kind == PROBATION else WorkerTrusted)(worker_id, at))
+        tasks = self._core.failed_since(self._told)
+        self._told += len(tasks)
+        columns = self._core.columns() if tasks else {}
         for task in tasks:
             reason = REASON_OF_CODE[columns["reason"][task]]
             assert reason is not None
             cause = int(columns["cause"][task])
-            message = describe_misfit(self.graph, self.table, task) if reason is Reason.UNSATISFIABLE else ""
-            events.append(
-                TaskFailed(self.graph.ids[task], now, reason, self.graph.ids[cause] if cause >= 0 else None, message)
-            )
+            message = self._describe_misfit(task) if reason is Reason.UNSATISFIABLE else ""
+            events.append(TaskFailed(self.ids[task], now, reason, self.ids[cause] if cause >= 0 else None, message))
         return events
+
+    def _describe_misfit(self, task: int) -> str:
+        """Which worker comes nearest to holding the task, and what it lacks."""
+        demand, capacity, _ = self._core.amounts()
+        workers = [worker.worker_id for worker in self.workers]
+        there = self._core.worker_columns()
+        among = (there["live"] | there["expected"]) != 0
+        return describe_misfit(
+            self.ids[task], demand[task], [w for w, is_ in zip(workers, among) if is_], capacity[among], self.resources
+        )

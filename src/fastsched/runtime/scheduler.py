@@ -29,14 +29,16 @@ from ..events import (
     Report,
     Start,
     TaskFailed,
+    TaskUnsatisfiable,
     WorkerHeard,
     WorkerJoined,
     WorkerLost,
+    WorkerQuarantined,
 )
-from ..graph import TaskGraph, WorkerTable
+from ..graph import WorkerTable
 from ..model import Reason, Task, Worker
 from ..plan import Attempt, Run
-from ..planner import FITS, check_choice
+from ..planner import FITS, TaskGraph, check_choice
 from ..ranks import RANKS
 from ..state import State
 from .liveness import Liveness
@@ -84,21 +86,21 @@ class RunLoop:
         self._liveness = Liveness(int(lease_s * NS))
         self._logs = run_dir / "logs"
         self._on_event = on_event
-        self._restarts = dict.fromkeys(state.table.ids, 0)
+        self._restarts = {worker.worker_id: 0 for worker in state.workers}
         self._coming_up: set[str] = set()
         self._open: dict[tuple[str, int], tuple[int, Start]] = {}
         self._names: dict[str, str] = {}
-        self._index = dict(zip(state.graph.ids, range(len(state.graph))))
+        self._index = dict(zip(state.ids, range(len(state.ids))))
 
     def run(self) -> None:
         """Run everything to its end, or until `interrupt` is called."""
         try:
-            self._tell(self.state.open(self._now()))
+            self._tell(self.state.fail_unsatisfiable(self._now()))
             if not self.state.done:
                 self._logs.mkdir(parents=True, exist_ok=True)
-                self.engine.open(self.state.table.workers)
-                for worker_id in self.state.table.ids:
-                    self._expect(worker_id)
+                self.engine.open(self.state.workers)
+                for worker in self.state.workers:
+                    self._expect(worker.worker_id)
             while not self.state.done and not self.interrupted:
                 self._step()
             if not self.state.done:
@@ -117,8 +119,8 @@ class RunLoop:
     def _step(self) -> None:
         """Wait; drain; absorb; decide; send."""
         before = self._now()
-        deadline = self._liveness.next_deadline()
-        wait_s = LONGEST_WAIT_S if deadline is None else (deadline - before) / NS
+        deadlines = [at for at in (self._liveness.next_deadline(), self.state.next_wake()) if at is not None]
+        wait_s = (min(deadlines) - before) / NS if deadlines else LONGEST_WAIT_S
         reports = self.engine.wait_reports(min(max(wait_s, 0.0), LONGEST_WAIT_S))
         now = self._now()
         for report in reports:
@@ -127,10 +129,10 @@ class RunLoop:
         for worker_id in self._liveness.overdue(before) if not reports else ():
             self._liveness.forget(worker_id)
             self.engine.lose(worker_id, f"it was silent for more than {self._liveness.lease_ns / NS:g} s")
-        started = self.state.decide(now)
-        self.engine.send([self._make_order(fact, now) for fact in started])
-        self._tell(started)
-        if not self.state.done and not self.state.n_running and not self._coming_up:
+        choices = self.state.decide(now)
+        self.engine.send([self._make_order(fact, now) for fact in choices if isinstance(fact, AttemptStarted)])
+        self._tell(choices)
+        if not (self.state.done or self.state.n_running or self._coming_up or self.state.next_wake() is not None):
             raise InternalError(f"the run stands still with {self.state.snapshot()}")
 
     def _absorb(self, report: Report, now: int) -> None:
@@ -163,7 +165,7 @@ class RunLoop:
 
     def _make_order(self, fact: AttemptStarted, now: int) -> Start:
         """The order that carries a choice out."""
-        task = self.state.graph.tasks[self._index[fact.task_id]]
+        task = self.state.tasks[self._index[fact.task_id]]
         stem = str(self._logs / f"{self._file_name(fact.task_id)}.{fact.attempt}")
         order = Start(
             fact.task_id,
@@ -251,8 +253,12 @@ def log_event(event: Event) -> None:
         )
     elif isinstance(event, WorkerLost):
         logger.warning("worker %s is lost: %s", event.worker_id, event.message)
+    elif isinstance(event, WorkerQuarantined):
+        logger.warning("worker %s fails what succeeds elsewhere; it is put in quarantine", event.worker_id)
+    elif isinstance(event, TaskUnsatisfiable):
+        logger.warning("%s; it waits", event.message)
     else:
-        logger.info("worker %s joined", event.worker_id)
+        logger.info("%s", event)
 
 
 def run(

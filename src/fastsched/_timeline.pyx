@@ -1,0 +1,268 @@
+# cython: language_level=3
+"""The wholesale door: a whole virtual time line, played over a core without the GIL.
+
+It drives the same kernels as the verbs of the core do, with a clock of its own: the ends of
+attempts stand in an event heap, beside a script of what happens to workers and seeded
+models of what goes wrong. All facts of one instant are booked before the next decision: first
+what time itself ends (back-offs, quarantines), then attempts by their tasks, then the script,
+then losses and returns by their workers.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+
+import numpy as np
+
+from ._chance cimport draw, draw_exponential
+from ._core cimport Core
+from ._facts cimport CODE_EXIT, DRAW_FAILURE, DRAW_LOSS, RUNNING
+from ._heap cimport event_pop, event_push
+
+from .errors import InternalError
+
+cdef enum:
+    SLICE = 65536           # decisions between two looks at the signals
+    CHANCE_BITS = 53        # a probability is so many thousandth parts of two
+
+cdef enum Step:             # what the script does to a worker
+    STEP_JOIN = 0
+    STEP_LEAVE = 1
+    STEP_LOSE = 2
+    STEP_DRAIN = 3
+    STEP_RESIZE = 4
+
+STEPS = {"join": STEP_JOIN, "leave": STEP_LEAVE, "lose": STEP_LOSE, "drain": STEP_DRAIN, "resize": STEP_RESIZE}
+cdef int64_t CLOCK_LIMIT = 4611686018427387904   # ns: 2**62, some 146 years
+
+
+cdef class TimeLine:
+    cdef Core core
+    cdef object outcome                     # asked of every attempt when it starts, or None
+    cdef const int64_t[::1] chances         # n, an attempt fails if 53 even bits are below it; empty = none does
+    cdef const int64_t[::1] mtbf            # W, ns, mean time from a worker's coming to its loss; 0 = never; empty = nobody's
+    cdef const int64_t[::1] repair          # W, ns from a loss to the return; -1 = it stays away
+    cdef int64_t[::1] loss_at               # W, ns, when the worker is lost next; -1 = not
+    cdef int64_t[::1] losses                # W, losses so far
+    cdef uint8_t[::1] doomed                # n, 1 = the open attempt will fail; empty where nothing fails
+    cdef int64_t[::1] event_time            # heap of the ends of open attempts, ns
+    cdef int32_t[::1] event_task            # whose attempt ends then
+    cdef Py_ssize_t n_events                # entries in use; one whose attempt is not open any more is passed over
+    cdef int64_t[::1] mishap_time           # heap of losses and returns, ns
+    cdef int32_t[::1] mishap_worker         # the worker w that is lost, or -1 - w for one that returns
+    cdef Py_ssize_t n_mishaps               # entries in use
+    cdef Py_ssize_t n_returns               # returns among them
+    cdef const int64_t[::1] step_time       # the script, in order of time: ns
+    cdef const int32_t[::1] step_kind       # Step
+    cdef const int32_t[::1] step_worker     # worker
+    cdef const int32_t[:, ::1] step_capacity    # (steps, K), for STEP_RESIZE and STEP_JOIN
+    cdef Py_ssize_t at_step                 # the next step
+
+    def __init__(self, core, outcome, chances, mtbf, repair, script):
+        n, w = core.n_tasks, core.n_workers
+        self.core, self.outcome = core, outcome
+        none = np.empty(0, dtype=np.int64)
+        self.chances = none if chances is None else np.ascontiguousarray(chances, dtype=np.int64)
+        self.mtbf = none if mtbf is None else np.ascontiguousarray(mtbf, dtype=np.int64)
+        self.repair = none if mtbf is None else np.ascontiguousarray(repair, dtype=np.int64)
+        if len(self.chances) not in (0, n) or len(self.mtbf) not in (0, w) or len(self.repair) != len(self.mtbf):
+            raise ValueError("a model of failures has another length than the tasks or the workers")
+        self.loss_at = np.full(len(self.mtbf), -1, dtype=np.int64)
+        self.losses = np.zeros(len(self.mtbf), dtype=np.int64)
+        self.doomed = np.zeros(n if outcome is not None or chances is not None else 0, dtype=np.uint8)
+        self.event_time, self.event_task = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int32)
+        self.mishap_time = np.empty(2 * len(self.mtbf), dtype=np.int64)
+        self.mishap_worker = np.empty(2 * len(self.mtbf), dtype=np.int32)
+        time, kind, worker, capacity = script or (none, [], [], np.empty((0, core.n_resources)))
+        self.step_time = np.ascontiguousarray(time, dtype=np.int64)
+        self.step_kind = np.ascontiguousarray(kind, dtype=np.int32)
+        self.step_worker = np.ascontiguousarray(worker, dtype=np.int32)
+        self.step_capacity = np.ascontiguousarray(capacity, dtype=np.int32)
+        if len(self.step_time) and (np.diff(self.step_time) < 0).any():
+            raise ValueError("the script is not in order of time")
+        for live, i in zip(core.worker_columns()["live"], range(len(self.mtbf))):
+            if live:
+                self._plan_loss(i)
+
+    def play(self):
+        """From the first decision to the end of time."""
+        cdef bint more = True
+        cdef int slice_ = 1 if self.outcome is not None else SLICE
+        if not self.step_time.shape[0]:
+            self.core.fail_unsatisfiable(0)
+        with nogil:
+            self._decide()
+        while more:
+            if self.outcome is not None:
+                self._ask()
+            with nogil:
+                more = self._play(slice_)
+            PyErr_CheckSignals()
+        if self.core.now >= CLOCK_LIMIT:
+            raise OverflowError("virtual time has come to 146 years, which the clock cannot hold")
+        if self.core.n_left:
+            self.core.fail_unsatisfiable(self.core.now)
+        if self.core.n_left:
+            raise InternalError(f"{self.core.n_left} tasks were left over at the end of virtual time")
+
+    def _ask(self):
+        """Let the caller say which of the attempts that just started will fail."""
+        cdef int32_t i, task
+        for i in range(self.core.n_started):
+            task = self.core.started_tasks[i]
+            if not self.outcome(task, self.core.worker[task], self.core.attempt[task]):
+                self.doomed[task] = 1
+
+    cdef bint _play(self, int instants) noexcept nogil:
+        # Out: False at the end of virtual time; else so many instants were played, each with its decision.
+        cdef int i
+        cdef int64_t now
+        for i in range(instants):
+            now = self._next_instant()
+            if now < 0:
+                return False
+            self.core._advance(now)
+            if now >= CLOCK_LIMIT:
+                return False
+            self._end_attempts(now)
+            if self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:
+                self._take_steps(now)
+            if self.n_mishaps and self.mishap_time[0] == now:
+                self._book_mishaps(now)
+            self._decide()
+        return True
+
+    cdef int64_t _next_instant(self) noexcept nogil:
+        # Out: when the next thing happens, or -1 where nothing can change any more: all is done, or nothing is under
+        # way, nobody is to come, and whoever is there has been asked.
+        cdef int64_t at = INT64_MAX
+        if self.core.n_left and not self.core.n_running and not self.core.n_wakes and self.n_returns and (
+            self.at_step == self.step_time.shape[0]
+        ):
+            with gil:                       # waiting for returns alone: for whom there is none, it is over
+                self.core.fail_unsatisfiable(self.core.now)
+        if self.core.n_left == 0:
+            return -1
+        while self.n_events and not self._is_open(self.event_task[0], self.event_time[0]):
+            event_pop(self.event_time, self.event_task, self.n_events)
+            self.n_events -= 1
+        if self.n_events:
+            at = self.event_time[0]
+        if self.core.n_wakes:
+            at = min(at, self.core.wake_time[0])
+        if self.core.next_release >= 0:
+            at = min(at, self.core.next_release)
+        if self.at_step < self.step_time.shape[0]:
+            at = min(at, self.step_time[self.at_step])
+        if self.n_mishaps and (at < INT64_MAX or self.n_returns):
+            at = min(at, self.mishap_time[0])
+        return -1 if at == INT64_MAX else at
+
+    cdef bint _is_open(self, int32_t task, int64_t end) noexcept nogil:
+        # Out: whether the end in the heap is that of the task's open attempt.
+        return self.core.state[task] == RUNNING and self.core.start[task] + self.core.duration[task] == end
+
+    cdef void _end_attempts(self, int64_t now) noexcept nogil:
+        cdef int32_t task
+        while self.n_events and self.event_time[0] == now:
+            task = self.event_task[0]
+            event_pop(self.event_time, self.event_task, self.n_events)
+            self.n_events -= 1
+            if not self._is_open(task, now):
+                continue
+            if self.doomed.shape[0] and self.doomed[task]:
+                self.core._book_failed(task, CODE_EXIT, True)
+            else:
+                self.core._book_completed(task)
+
+    cdef void _decide(self) noexcept nogil:
+        # A decision, and the ends of what it started.
+        cdef int32_t i, task
+        self.core._decide()
+        for i in range(self.core.n_started):
+            task = self.core.started_tasks[i]
+            if self.n_events == self.event_time.shape[0]:
+                with gil:
+                    self.event_time = np.resize(self.event_time, 2 * self.n_events)
+                    self.event_task = np.resize(self.event_task, 2 * self.n_events)
+            event_push(self.event_time, self.event_task, self.n_events, self.core.now + self.core.duration[task], task)
+            self.n_events += 1
+            if self.doomed.shape[0]:
+                self.doomed[task] = 0
+            if self.chances.shape[0]:
+                self.doomed[task] = <int64_t>(
+                    draw(self.core.seed, DRAW_FAILURE, (<uint64_t>task << 32) + <uint64_t>self.core.attempt[task]) >> (64 - CHANCE_BITS)
+                ) < self.chances[task]
+
+    # ------------------------------------------------------------ workers
+
+    cdef void _take_steps(self, int64_t now) noexcept nogil:
+        # The script, as far as it has come.
+        cdef int32_t worker
+        with gil:
+            while self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:
+                worker = self.step_worker[self.at_step]
+                self._take_step(self.step_kind[self.at_step], worker, np.asarray(self.step_capacity[self.at_step]), now)
+                self.at_step += 1
+
+    def _take_step(self, kind, int32_t worker, capacity, now):
+        """One step of the script; one that finds its worker in no state to take it is without effect."""
+        cdef Core core = self.core
+        if kind == STEP_JOIN and (not core.live[worker] or core.draining[worker]):
+            if capacity[0] >= 0:
+                core.resize_worker(worker, capacity, now)
+            core.add_worker(worker, now)
+            if self.mtbf.shape[0]:
+                self._plan_loss(worker)
+        elif kind == STEP_RESIZE:
+            core.resize_worker(worker, capacity, now)
+        elif kind == STEP_DRAIN and core.live[worker]:
+            core.drain_worker(worker, now)
+        elif kind in (STEP_LEAVE, STEP_LOSE) and (core.live[worker] or core.expected[worker]):
+            core.remove_worker(worker, now, False, kind == STEP_LOSE)
+
+    def _plan_loss(self, int32_t worker):
+        """Draw when a worker that has just come will be lost."""
+        if self.mtbf[worker] <= 0:
+            return
+        which = (<uint64_t>worker << 32) + <uint64_t>self.losses[worker]
+        self.losses[worker] += 1
+        self.loss_at[worker] = self.core.now + 1 + draw_exponential(
+            self.core.seed, DRAW_LOSS, which, self.mtbf[worker]
+        )
+        self._push_mishap(self.loss_at[worker], worker)
+
+    def _push_mishap(self, int64_t time, int32_t code):
+        if self.n_mishaps == self.mishap_time.shape[0]:
+            self.mishap_time = np.resize(self.mishap_time, 2 * self.n_mishaps)
+            self.mishap_worker = np.resize(self.mishap_worker, 2 * self.n_mishaps)
+        event_push(self.mishap_time, self.mishap_worker, self.n_mishaps, time, code)
+        self.n_mishaps += 1
+
+    cdef void _book_mishaps(self, int64_t now) noexcept nogil:
+        # Workers that are lost now, and workers that return; a worker that has left since is not lost.
+        with gil:
+            while self.n_mishaps and self.mishap_time[0] == now:
+                self._book_mishap(now)
+
+    def _book_mishap(self, now):
+        cdef Core core = self.core
+        cdef int32_t code = self.mishap_worker[0], worker = code if code >= 0 else -1 - code
+        event_pop(self.mishap_time, self.mishap_worker, self.n_mishaps)
+        self.n_mishaps -= 1
+        if code < 0:
+            self.n_returns -= 1
+            if core.expected[worker]:
+                core.add_worker(worker, now)
+                self._plan_loss(worker)
+        elif core.live[worker] and self.loss_at[worker] == now:
+            core.remove_worker(worker, now, self.repair[worker] >= 0, True)
+            if self.repair[worker] >= 0:
+                self.n_returns += 1
+                self._push_mishap(now + self.repair[worker], -1 - worker)
+
+
+def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, script=None):
+    """Play the whole virtual time line of a core on which nothing has happened yet. See the .pyi."""
+    if core.now != 0 or core.n_running or core.n_log or core.columns()["attempt"].any():
+        raise InternalError("simulate() wants a core on which nothing has happened yet")
+    TimeLine(core, outcome, chances, mtbf, repair, script).play()

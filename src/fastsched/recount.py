@@ -1,0 +1,169 @@
+"""Everything that the core keeps counted, counted again from the ground: numpy arrays in, InternalError out.
+
+It shares nothing with the kernels that do the counting but the meaning of the columns. For tests
+and for doubt; the core's `check()` calls it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InternalError
+
+__all__ = ["recount"]
+
+WAITING, READY, RUNNING, COMPLETED, DELAYED, FAILED = range(6)
+ABSENT = 2**31 - 1
+FAN = 16
+CELLS_A_ROW = 64
+
+Columns = dict[str, Any]
+Amounts = npt.NDArray[np.int32]
+
+
+def recount(core: Any) -> None:
+    """Count every invariant of a core again.
+
+    Free + held = capacity, indegrees, lists of open attempts, trees, layers, the grid, counts, the heap of delays.
+
+    Raises:
+        InternalError: naming the first that does not hold.
+    """
+    columns, workers, inner = core.columns(), core.worker_columns(), core.innards()
+    demand, capacity, free = core.amounts()
+    _check_counts(core, columns, workers)
+    _check_room(columns, workers, inner, demand, capacity, free)
+    _check_edges(columns, inner)
+    _check_trees(columns["state"], inner, demand)
+    if inner["cell_head"] is not None:
+        _check_grid(workers, inner, free)
+    times = inner["wake_time"][: inner["n_wakes"]]
+    above = (np.arange(1, len(times)) - 1) >> 2
+    _demand((times[above] <= times[1:]).all(), "the heap of delays is out of order")
+
+
+def _demand(holds: Any, message: str) -> None:
+    if not holds:
+        raise InternalError(message)
+
+
+def _check_counts(core: Any, columns: Columns, workers: Columns) -> None:
+    state = columns["state"]
+    _demand((state == RUNNING).sum() == core.n_running, "open attempts are miscounted")
+    _demand(((state < COMPLETED) | (state == DELAYED)).sum() == core.n_left, "tasks left are miscounted")
+    _demand((state >= FAILED).sum() == core.n_failed, "failed tasks are miscounted")
+    failed = core.failed_since(0)
+    _demand(len(set(failed)) == len(failed) and (state[failed] >= FAILED).all(), "a task failed twice, or not at all")
+    _demand((state == DELAYED).sum() == len(core.wakes()), "delays are miscounted")
+    _demand((columns["reason"][state < FAILED] == 0).all() and (columns["reason"][state >= FAILED] > 0).all(),
+            "a task has a reason and did not fail, or the other way round")  # fmt: skip
+    charged = columns["failures"] + columns["ooms"] + columns["losses"]
+    _demand((charged <= columns["attempt"]).all(), "more attempts were charged than made")
+    _demand(not (workers["live"] & workers["expected"]).any(), "a worker is there and expected")
+    _demand(not (workers["draining"] & ~workers["live"] & 1).any(), "a worker drains and is not there")
+
+
+def _check_room(
+    columns: Columns, workers: Columns, inner: Columns, demand: Amounts, capacity: Amounts, free: Amounts
+) -> None:
+    running = np.nonzero(columns["state"] == RUNNING)[0]
+    where = columns["worker"][running]
+    live, shown = workers["live"] != 0, workers["shown"] != 0
+    _demand(live[where].all(), "a task runs on a worker that has left")
+    listed = []
+    for worker in range(len(live)):
+        task, before = inner["first_on"][worker], -1
+        while task >= 0:
+            _demand(columns["worker"][task] == worker, "a list of open attempts holds another worker's")
+            _demand(inner["before_on"][task] == before, "a list of open attempts is torn")
+            listed.append(int(task))
+            _demand(len(listed) <= len(running), "a list of open attempts has no end")
+            before, task = task, inner["next_on"][task]
+    _demand(sorted(listed) == running.tolist(), "the lists of open attempts do not hold just these")
+    held = np.zeros(capacity.shape, dtype=np.int64)
+    np.add.at(held, where, demand[running])
+    count = np.bincount(where, minlength=len(live))
+    room = capacity - held
+    takes = live & (workers["draining"] == 0) & (room >= 0).all(axis=1)
+    takes &= (workers["trust"] == 0) | ((workers["trust"] == 2) & (count == 0))
+    _demand((takes == shown).all(), "a worker is shown that takes nothing, or the other way round")
+    _demand((free[shown] == room[shown]).all(), "free + held is not the capacity")
+    _demand((free[~shown] == -1).all(), "a worker that takes nothing has room")
+
+
+def _check_edges(columns: Columns, inner: Columns) -> None:
+    state, n = columns["state"], len(columns["state"])
+    succ_ptr = inner["succ_ptr"][: n + 1]
+    tails = np.repeat(np.arange(n), np.diff(succ_ptr))
+    heads = inner["succ"][: succ_ptr[-1]] if n else np.empty(0, dtype=np.int32)
+    missing = np.bincount(heads[state[tails] != COMPLETED], minlength=n)
+    if inner["n_late"]:
+        for task in np.nonzero((state != COMPLETED) & (inner["late_head"][:n] >= 0))[0]:
+            late = inner["late_head"][task]
+            while late >= 0:
+                missing[inner["late_task"][late]] += 1
+                late = inner["late_next"][late]
+    _demand((missing == columns["missing"]).all(), "indegrees are miscounted")
+    _demand((missing[np.isin(state, (READY, RUNNING, COMPLETED, DELAYED))] == 0).all(), "a task overtook a dependency")
+    _demand(((missing > 0) | (state != WAITING)).all(), "a task waits for nothing")
+
+
+def _check_trees(state: npt.NDArray[np.uint8], inner: Columns, demand: Amounts) -> None:
+    """Every ready task stands in just one tree, with its amount, and every node is its least child."""
+    slot_of, pivot, levels = inner["slot_of"][: len(state)], inner["pivot"], inner["levels"]
+    open_ = (state < COMPLETED) | (state == DELAYED)
+    _demand((slot_of[open_] >= 0).all() and (slot_of[open_] < inner["n_slots"]).all(), "a task has no slot")
+    k = demand.shape[1]
+    least_demand = inner["slot_demand"][: inner["n_slots"] * k].reshape(-1, k)
+    if open_.any():
+        _demand((demand[open_] >= least_demand[slot_of[open_]]).all(), "a task needs less than its slot")
+    for s in range(inner["n_slots"]):
+        level = inner["level"][s * levels : (s + 1) * levels]
+        rows = [inner["tree"][level[i] : level[i + 1]] for i in range(inner["depth"][s])]
+        wanted = np.full(len(rows[0]), ABSENT, dtype=np.int32)
+        mine = np.nonzero((slot_of == s) & (state == READY))[0]
+        wanted[inner["leaf_of"][mine]] = demand[mine, pivot] - 1
+        _demand((rows[0] == wanted).all(), "a tree does not hold just the ready tasks")
+        _demand(
+            (inner["task_at"][inner["first_leaf"][s] + inner["leaf_of"][mine]] == mine).all(), "a leaf is another's"
+        )
+        for below, above in zip(rows, rows[1:]):
+            least = below.reshape(-1, FAN).min(axis=1)
+            _demand((above[: len(least)] == least).all(), "a tree node is not its least child")
+    for first, last in zip(inner["layer_slot"], inner["layer_slot"][1 : inner["n_layers"] + 1]):
+        mine = np.nonzero((slot_of >= first) & (slot_of < last) & open_)[0]
+        urgency = np.lexsort((mine, inner["key"][mine], -inner["priority"][mine]))
+        _demand((np.diff(inner["position"][mine[urgency]]) > 0).all(), "positions are not in the order of urgency")
+
+
+def _level(amount: int) -> int:
+    """The level of an amount in the grid: two an octave."""
+    if amount <= 0:
+        return 0
+    octave = amount.bit_length() - 1
+    return 1 + 2 * octave + (amount >> (octave - 1) & 1 if octave else 0)
+
+
+def _check_grid(workers: Columns, inner: Columns, free: Amounts) -> None:
+    """Every worker that takes tasks is in the cell of its free amounts, under one that is preferred to it."""
+    found = []
+    for cell in np.nonzero(inner["cell_head"] >= 0)[0]:
+        stack = [(int(inner["cell_head"][cell]), -1)]
+        while stack:
+            worker, above = stack.pop()
+            found.append(worker)
+            _demand(len(found) <= len(free), "a heap of the grid has no end")
+            levels = _level(int(free[worker, inner["row_resource"]])), _level(int(free[worker, inner["pivot"]]))
+            _demand(cell == CELLS_A_ROW * levels[0] + levels[1], "a worker is in another's cell")
+            _demand(inner["cell_of"][worker] == cell, "a worker does not know its cell")
+            if above >= 0:
+                order = (-inner["merit"][above], above) < (-inner["merit"][worker], worker)
+                _demand(order, "a heap of the grid is out of order")
+            child = int(inner["child"][worker])
+            while child >= 0:
+                stack.append((child, worker))
+                child = int(inner["sibling"][child])
+    _demand(sorted(found) == np.nonzero(workers["shown"])[0].tolist(), "the grid does not hold just who takes tasks")
