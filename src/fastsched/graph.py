@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core import successors, topological_order
+from ._order import number_rows
 from ._read import read_tasks
 from .errors import Problem, ValidationError
 from .model import (
@@ -145,50 +146,25 @@ class DemandClasses:
     def __init__(self, demand: Int32s) -> None:
         n_resources = demand.shape[1]
         self.pivot = 1
-        class_of, count = _group(demand, self.pivot)
-        if count > FEW_CLASSES:
+        groups = number_rows(demand, self.pivot, MAX_CLASSES)
+        if groups is None or len(groups[1]) > FEW_CLASSES:
             for pivot in (r for r in range(n_resources) if r != 1):
-                other, fewer = _group(demand, pivot)
-                if fewer < count:
-                    self.pivot, class_of, count = pivot, other, fewer
-        exact = count <= MAX_CLASSES
-        if not exact:
-            self.pivot = 1
-            class_of, count = _number(np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right"))
-        self.class_of: Int32s = class_of.astype(np.int32)
-        self.exact = np.full(count, exact, dtype=np.uint8)
-        self.class_demand: Int32s = np.zeros((count, n_resources), dtype=np.int32)
-        if exact:
-            self.class_demand[class_of] = demand
+                other = number_rows(demand, pivot, MAX_CLASSES)
+                if other is not None and (groups is None or len(other[1]) < len(groups[1])):
+                    self.pivot, groups = pivot, other
+        self.class_of: Int32s
+        self.class_demand: Int32s
+        if groups is not None:
+            self.class_of, first = groups
+            self.class_demand = demand[first] if len(first) else np.zeros((1, n_resources), dtype=np.int32)
         else:
-            self.class_demand[:] = AMOUNT_LIMIT - 1
-            np.minimum.at(self.class_demand, class_of, demand)
+            size = np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right")
+            present, numbers = np.unique(size, return_inverse=True)
+            self.class_of = numbers.astype(np.int32)
+            self.class_demand = np.full((len(present), n_resources), AMOUNT_LIMIT - 1, dtype=np.int32)
+            np.minimum.at(self.class_demand, numbers, demand)
+        self.exact = np.full(len(self.class_demand), groups is not None, dtype=np.uint8)
         self.class_demand[:, self.pivot] = 0
-
-
-def _group(demand: Int32s, pivot: int) -> tuple[Int64s, int]:
-    """Number the tasks by their demand in all resources but the pivot."""
-    code: Int64s = np.zeros(len(demand), dtype=np.int64)
-    count = 1
-    for r in range(demand.shape[1]):
-        if r != pivot:
-            column, distinct = _number(demand[:, r])
-            code, count = (column, distinct) if count == 1 else _number(code * distinct + column)
-    return code, count
-
-
-def _number(values: npt.NDArray[Any]) -> tuple[Int64s, int]:
-    """Number the distinct values 0..count-1, in their order; by a table where the values are small."""
-    if not len(values):
-        return np.zeros(0, dtype=np.int64), 1
-    least, most = int(values.min()), int(values.max())
-    if most - least > 4 * len(values) + 65536:
-        distinct, numbers = np.unique(values, return_inverse=True)
-        return numbers.astype(np.int64), len(distinct)
-    present = np.zeros(most - least + 1, dtype=np.int64)
-    present[values - least] = 1
-    table = np.cumsum(present) - 1
-    return table[values - least], int(table[-1]) + 1
 
 
 # ---------------------------------------------------------------- columns
