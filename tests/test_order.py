@@ -63,6 +63,13 @@ def test_the_limit_of_numbers_is_sharp():
     assert number_rows(rows[:0], -1, 1)[0].tolist() == []
 
 
+def test_classes_of_any_layout():
+    demand = np.array([[1000, 5], [2000, 6], [1000, 7]], dtype=np.int32)
+    for other in (demand.astype(np.int64), np.asfortranarray(demand)):
+        classes = DemandClasses(other)
+        assert classes.class_of.tolist() == [0, 1, 0] and classes.class_demand.tolist() == [[1000, 0], [2000, 0]]
+
+
 def test_there_is_always_a_class():
     for n_resources in (2, 4):
         classes = DemandClasses(np.zeros((0, n_resources), dtype=np.int32))

@@ -126,7 +126,7 @@ class TaskGraph:
             resources: K names, "cpu_millicores" and "memory_mb" first.
 
         Raises:
-            ValidationError: naming every value that is wrong (of each kind the first 20), and every cycle.
+            ValidationError: naming every value that is wrong (of each kind the first 20), and cycles with their path.
             ValueError: for an array of another length or shape, with nulls, or of 2**31 tasks or more.
             TypeError: for what is no array of numbers.
         """
@@ -231,6 +231,7 @@ class DemandClasses:
     """
 
     def __init__(self, demand: Int32s) -> None:
+        demand = np.ascontiguousarray(demand, dtype=np.int32)
         n_resources = demand.shape[1]
         self.pivot = 1
         groups = number_rows(demand, self.pivot, MAX_CLASSES)
