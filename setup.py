@@ -12,7 +12,7 @@ setup(
     ext_modules=cythonize(
         [
             Extension(f"fastsched.{room}", [f"src/fastsched/{room}.pyx"], extra_compile_args=flags)
-            for room in ("_graphs", "_facts", "_core", "_timeline", "_read")
+            for room in ("_arrow", "_graphs", "_order", "_facts", "_core", "_timeline", "_read")
         ],
         compiler_directives={
             "boundscheck": checked,

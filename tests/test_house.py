@@ -27,6 +27,8 @@ FLOORS = {
     "_grid": 1,
     "_chance": 1,
     "_graphs": 1,
+    "_arrow": 2,
+    "_order": 2,
     "recount": 2,
     "_facts": 2,
     "model": 2,
@@ -34,6 +36,7 @@ FLOORS = {
     "policy": 3,
     "ranks": 3,
     "_read": 3,
+    "columns": 3,
     "events": 3,
     "plan": 3,
     "_timeline": 4,
@@ -49,6 +52,8 @@ FLOORS = {
     "cli": 9,
 }
 CLEAN = (
+    "_arrow",
+    "_order",
     "_graphs",
     "_facts",
     "_core",
@@ -56,6 +61,7 @@ CLEAN = (
     "recount",
     "policy",
     "_read",
+    "columns",
     "ranks",
     "graph",
     "state",

@@ -8,7 +8,7 @@ integer, a set of dependencies). Nothing here recurses, so depth costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graphs import successors, topological_order
+from ._order import number_rows
 from ._read import read_tasks
+from .columns import ArrayLike, Columns
 from .errors import Problem, ValidationError
 from .model import (
     AMOUNT_LIMIT,
@@ -39,6 +41,10 @@ MAX_CLASSES = 256  # beyond it, demand classes are merged
 FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
 SUGGESTION_POOL = 20_000  # names that are compared for it
+CYCLE_ROUNDS = 20  # each finds at least one cycle, if there is one; tangles may have more than can be listed
+TOO_LONG = Problem(
+    "bad_value", "tasks", "the durations add up to more than 146 years, which the clock cannot hold", "duration"
+)
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -47,8 +53,10 @@ Int64s = npt.NDArray[np.int64]
 class CompiledGraph:
     """Tasks as numbers; row and index i is the i-th task that was given.
 
+    `TaskGraph(tasks)` is made of `Task` objects, `TaskGraph.from_arrays(...)` of arrays.
+
     Attributes:
-        ids: n task ids. tasks: the n `Task` objects.
+        ids: n task ids. tasks: the n `Task` objects; empty for a graph that was made of arrays.
         dep_ptr (n + 1,) int64, deps int32: row i lists what task i depends on, as given.
         succ_ptr (n + 1,) int64, succ int32: row i lists what depends on task i.
         order (n,) int32: a topological order.
@@ -62,16 +70,93 @@ class CompiledGraph:
         ValidationError: naming every problem of the tasks at once.
     """
 
+    tasks: list[Task]
+    dep_ptr: Int64s
+    deps: Int32s
+    succ_ptr: Int64s
+    succ: Int32s
+    order: Int32s
+    resources: tuple[str, ...]
+    demand: Int32s
+    duration: Int64s
+    has_durations: bool
+    priority: Int64s
+    max_retries: Int32s
+    _ids: list[str] | None  # None: each task is called by its index
+    _classes: DemandClasses | None = None
+
     def __init__(self, tasks: Iterable[Task | Mapping[str, Any]]) -> None:
-        self.tasks: list[Task] = _as_structs(Task, tasks, "tasks")
+        self.tasks = _as_structs(Task, tasks, "tasks")
         try:
             self._read(self.tasks)
         except _Odd:
             self._read(_set_right(self.tasks))
-        self._classes: DemandClasses | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        indptr: ArrayLike,
+        indices: ArrayLike,
+        demand: ArrayLike,
+        *,
+        duration: ArrayLike | None = None,
+        priority: ArrayLike | None = None,
+        max_retries: ArrayLike | None = None,
+        ids: Iterable[str] | None = None,
+        resources: Sequence[str] = RESERVED_RESOURCES,
+    ) -> TaskGraph:
+        """Compile n tasks that are given as arrays, without an object for each. They can be planned, not run.
+
+        An array is a numpy array, an Arrow array (whatever offers `__arrow_c_array__` or `__arrow_c_stream__`,
+        such as those of pyarrow, polars and nanoarrow), anything with the buffer protocol, or a list. Integers of
+        any width do, and floats where they are whole. One that has the type named here, in one piece, is not
+        copied: it must not be changed while the graph is in use.
+
+        Args:
+            indptr, indices: CSR, (n + 1,) int64 and (edges,) int32: task i depends on the tasks
+                indices[indptr[i]:indptr[i + 1]]. One that is listed twice counts once more, and changes nothing.
+            demand: (n, K) int32, what task i needs of each resource, each below 2**31. Of Arrow, lists of the
+                fixed size K, or a table (a struct) of K columns; these are taken in their order, and one that is
+                called like a resource must stand in its place.
+            duration: (n,) expected seconds, 0 to 10**9, kept to the ns. None: 1 s each, and none is known.
+            priority: (n,) int64, between -2**31 and 2**31; a higher one goes first. None: 0 each.
+            max_retries: (n,) int32, failures that the task survives; -1 leaves it to the call. None: -1 each.
+            ids: n unique strings. None: each task is called by its index, "0", "1", ...; these strings are made
+                when `ids` is asked for.
+            resources: K names, "cpu_millicores" and "memory_mb" first.
+
+        Raises:
+            ValidationError: naming every value that is wrong (of each kind the first 20), and cycles with their path.
+            ValueError: for an array of another length or shape, with nulls, or of 2**31 tasks or more.
+            TypeError: for what is no array of numbers.
+        """
+        read = Columns(indptr, indices, demand, duration, priority, max_retries, ids, resources)
+        problems = read.problems
+        if read.ids is not None and not read.has_unique_ids:
+            problems += _find_duplicates(read.ids, "", "ids")
+        graph = cls.__new__(cls)
+        graph.tasks, graph._ids, graph.resources = [], read.ids, read.names
+        if read.dep_ptr is not None:
+            graph._set_rows(read.dep_ptr, read.deps)
+            if len(graph.order) < read.n:
+                problems += _find_circles(read.dep_ptr, read.deps, read.name_of)
+        graph.demand, graph.priority, graph.max_retries = read.demand, read.priority, read.max_retries
+        graph.duration, graph.has_durations = read.duration, duration is not None and read.n > 0
+        if not problems and not _fits_clock(read.duration):
+            problems.append(TOO_LONG)
+        if problems:
+            raise ValidationError(problems)
+        return graph
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.dep_ptr) - 1
+
+    @property
+    def ids(self) -> list[str]:
+        """The n task ids; the indices as strings, made now, where none were given."""
+        if self._ids is None:
+            self._ids = list(map(str, range(len(self))))
+        return self._ids
 
     @property
     def classes(self) -> DemandClasses:
@@ -85,22 +170,25 @@ class CompiledGraph:
         read = read_tasks(tasks, TaskStatus.PENDING)
         if read is None:
             raise _Odd
-        self.ids, self.dep_ptr, self.deps, demand, self.duration, self.has_durations = read[:6]
+        self._ids, dep_ptr, deps, demand, self.duration, self.has_durations = read[:6]
         self.priority, self.max_retries, any_resources, vectors = read[6:]
         found = Findings("")
         for command in vectors:
             found.check_command(command)
         _plain(not found.problems)
-        self.succ_ptr, self.succ = successors(self.dep_ptr, self.deps)
-        self.order = topological_order(self.dep_ptr, self.succ_ptr, self.succ)
-        _plain(len(self.order) == len(self.ids))
-        _plain(float(self.duration.sum(dtype=np.float64)) < CLOCK_LIMIT_NS)
-        self.demand: Int32s = demand
-        self.resources: tuple[str, ...] = RESERVED_RESOURCES
+        self._set_rows(dep_ptr, deps)
+        _plain(len(self.order) == len(self) and _fits_clock(self.duration))
+        self.demand = demand
+        self.resources = RESERVED_RESOURCES
         if any_resources:
             named, columns = _read_resources([task.resources for task in tasks])
             self.resources = (*RESERVED_RESOURCES, *named)
             self.demand = np.column_stack((demand, *columns)).astype(np.int32)
+
+    def _set_rows(self, dep_ptr: Int64s, deps: Int32s) -> None:
+        self.dep_ptr, self.deps = dep_ptr, deps
+        self.succ_ptr, self.succ = successors(dep_ptr, deps)
+        self.order = topological_order(dep_ptr, self.succ_ptr, self.succ)
 
 
 class WorkerTable:
@@ -147,52 +235,28 @@ class DemandClasses:
     """
 
     def __init__(self, demand: Int32s) -> None:
+        demand = np.ascontiguousarray(demand, dtype=np.int32)
         n_resources = demand.shape[1]
         self.pivot = 1
-        class_of, count = _group(demand, self.pivot)
-        if count > FEW_CLASSES:
+        groups = number_rows(demand, self.pivot, MAX_CLASSES)
+        if groups is None or len(groups[1]) > FEW_CLASSES:
             for pivot in (r for r in range(n_resources) if r != 1):
-                other, fewer = _group(demand, pivot)
-                if fewer < count:
-                    self.pivot, class_of, count = pivot, other, fewer
-        exact = count <= MAX_CLASSES
-        if not exact:
-            self.pivot = 1
-            class_of, count = _number(np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right"))
-        self.class_of: Int32s = class_of.astype(np.int32)
-        self.exact = np.full(count, exact, dtype=np.uint8)
-        self.class_demand: Int32s = np.zeros((count, n_resources), dtype=np.int32)
-        if exact:
-            self.class_demand[class_of] = demand
+                other = number_rows(demand, pivot, MAX_CLASSES)
+                if other is not None and (groups is None or len(other[1]) < len(groups[1])):
+                    self.pivot, groups = pivot, other
+        self.class_of: Int32s
+        self.class_demand: Int32s
+        if groups is not None:
+            self.class_of, first = groups
+            self.class_demand = demand[first] if len(first) else np.zeros((1, n_resources), dtype=np.int32)
         else:
-            self.class_demand[:] = AMOUNT_LIMIT - 1
-            np.minimum.at(self.class_demand, class_of, demand)
+            size = np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right")
+            present, numbers = np.unique(size, return_inverse=True)
+            self.class_of = numbers.astype(np.int32)
+            self.class_demand = np.full((len(present), n_resources), AMOUNT_LIMIT - 1, dtype=np.int32)
+            np.minimum.at(self.class_demand, numbers, demand)
+        self.exact = np.full(len(self.class_demand), groups is not None, dtype=np.uint8)
         self.class_demand[:, self.pivot] = 0
-
-
-def _group(demand: Int32s, pivot: int) -> tuple[Int64s, int]:
-    """Number the tasks by their demand in all resources but the pivot."""
-    code: Int64s = np.zeros(len(demand), dtype=np.int64)
-    count = 1
-    for r in range(demand.shape[1]):
-        if r != pivot:
-            column, distinct = _number(demand[:, r])
-            code, count = (column, distinct) if count == 1 else _number(code * distinct + column)
-    return code, count
-
-
-def _number(values: npt.NDArray[Any]) -> tuple[Int64s, int]:
-    """Number the distinct values 0..count-1, in their order; by a table where the values are small."""
-    if not len(values):
-        return np.zeros(0, dtype=np.int64), 1
-    least, most = int(values.min()), int(values.max())
-    if most - least > 4 * len(values) + 65536:
-        distinct, numbers = np.unique(values, return_inverse=True)
-        return numbers.astype(np.int64), len(distinct)
-    present = np.zeros(most - least + 1, dtype=np.int64)
-    present[values - least] = 1
-    table = np.cumsum(present) - 1
-    return table[values - least], int(table[-1]) + 1
 
 
 # ---------------------------------------------------------------- columns
@@ -301,12 +365,11 @@ def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
                 message = f"depends on {name!r}, which is not a task{hint}"
                 problems.append(Problem("unknown_dependency", where, message, "dependencies", name, suggestion=near))
         rows.append(row)
-    for path in _find_cycles(rows):
-        names = tuple(ids[i] for i in path)
-        problems.append(Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names))
+    dep_ptr = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    deps = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(dep_ptr[-1]))
+    problems += _find_circles(dep_ptr, deps, ids.__getitem__)
     if not problems and sum(task.duration or 0 for task in tasks) * NS >= CLOCK_LIMIT_NS:
-        message = "the durations add up to more than 146 years, which the clock cannot hold"
-        problems.append(Problem("bad_value", "tasks", message, "duration"))
+        problems.append(TOO_LONG)
     return problems
 
 
@@ -342,43 +405,60 @@ def _nearest_id(name: str, ids: list[str]) -> str | None:
     return nearest(name, [task_id for task_id, _ in zip(alike, range(SUGGESTION_POOL))])
 
 
-def _find_cycles(rows: list[list[int]]) -> list[list[int]]:
-    """Cycles that share no task, so many that none is left outside them; each begins and ends on its first task.
+def _find_circles(dep_ptr: Int64s, deps: Int32s, name_of: Callable[[int], str]) -> list[Problem]:
+    """The tasks that depend on themselves, at once or by way of others."""
+    row = np.repeat(np.arange(len(dep_ptr) - 1, dtype=np.int32), np.diff(dep_ptr))
+    problems = []
+    for i in np.unique(row[row == deps]).tolist():
+        name = name_of(i)
+        problems.append(Problem("self_dependency", name, "depends on itself", "dependencies", name))
+    for path in _find_cycles(len(dep_ptr) - 1, row[row != deps], deps[row != deps]):
+        names = tuple(map(name_of, path))
+        problems.append(Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names))
+    return problems
+
+
+def _find_cycles(n: int, row: Int32s, dep: Int32s) -> list[list[int]]:
+    """Cycles that share no task; each begins and ends on its first task. Edge k: task row[k] depends on dep[k].
 
     What Kahn's pass leaves over is walked along the first dependency that is left over too, until the walk
-    meets itself. The tasks of the cycles found are then taken out, and the rest is sorted again.
+    meets itself. The tasks of the cycles found are then taken out, and the rest is sorted again, until nothing
+    is left over, or so often that enough has been found.
     """
     cycles: list[list[int]] = []
-    gone = [False] * len(rows)
-    while True:
-        left = _left_over(rows, gone)
-        if not left:
-            return cycles
-        onward = {i: next(d for d in rows[i] if d in left) for i in left}
+    for _ in range(CYCLE_ROUNDS):
+        dep_ptr = np.cumsum(np.bincount(row + 1, minlength=n + 1), dtype=np.int64)
+        left: npt.NDArray[np.bool_] = np.ones(n, dtype=bool)
+        left[topological_order(dep_ptr, *successors(dep_ptr, dep))] = False
+        row, dep = _edges_within(left, row, dep)
+        first = np.flatnonzero(np.diff(row, prepend=-1))
+        onward = dict(zip(row[first].tolist(), dep[first].tolist()))
         walk_of: dict[int, int] = {}
-        for first in sorted(left):
-            i = first
+        for start in onward:
+            i = start
             while i not in walk_of:
-                walk_of[i] = first
+                walk_of[i] = start
                 i = onward[i]
-            if walk_of[i] == first:
+            if walk_of[i] == start:
                 path = [i, onward[i]]
                 while path[-1] != i:
                     path.append(onward[path[-1]])
                 least = path.index(min(path))
                 cycles.append(path[least:-1] + path[:least] + [path[least]])
-                for task in path:
-                    gone[task] = True
+                left[path] = False
+        row, dep = _edges_within(left, row, dep)
+        if not len(row):
+            break
+    return cycles
 
 
-def _left_over(rows: list[list[int]], gone: list[bool]) -> dict[int, None]:
-    """The tasks that no topological order reaches when the ones that are gone are done."""
-    kept = [[] if gone[i] else [d for d in row if not gone[d]] for i, row in enumerate(rows)]
-    dep_ptr = np.cumsum([0, *map(len, kept)], dtype=np.int64)
-    deps = np.fromiter(chain.from_iterable(kept), dtype=np.int32, count=int(dep_ptr[-1]))
-    reached: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
-    reached[topological_order(dep_ptr, *successors(dep_ptr, deps))] = True
-    return dict.fromkeys(np.nonzero(~reached)[0].tolist())
+def _edges_within(tasks: npt.NDArray[np.bool_], row: Int32s, dep: Int32s) -> tuple[Int32s, Int32s]:
+    kept = tasks[row] & tasks[dep]
+    return row[kept], dep[kept]
+
+
+def _fits_clock(duration: Int64s) -> bool:
+    return float(duration.sum(dtype=np.float64)) < CLOCK_LIMIT_NS
 
 
 def _show(path: tuple[str, ...]) -> str:

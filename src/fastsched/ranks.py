@@ -8,12 +8,12 @@ knows a worker, and none breaks a tie: the submission index does, in `urgency_or
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ._graphs import bottom_levels
+from ._order import order_by
 
 __all__ = ["RANKS", "urgency_order"]
 
@@ -57,9 +57,5 @@ RANKS: dict[str, Rank] = {
 
 def urgency_order(priority: Int64s, key: Int64s) -> Int32s:
     """The tasks by (priority descending, key, index): the order in which ready tasks are looked at."""
-    by: npt.NDArray[Any]
-    if len(priority) and priority.min() != priority.max():
-        by = np.lexsort((key, -priority))
-    else:
-        by = np.argsort(key, kind="stable")
-    return by.astype(np.int32)
+    by = order_by(priority, key)
+    return np.lexsort((key, -priority)).astype(np.int32) if by is None else by
