@@ -163,6 +163,16 @@ def test_run_as_json_is_one_document(capsys):
     assert told["run_dir"] == "here" and Path("here/logs/a.1.out").exists()
 
 
+@posix
+def test_the_outputs_of_an_earlier_run_are_not_written_over(capsys):
+    file = write("job.json", [task("a")], TWO)
+    assert main(["run", file, "-q", "--run-dir", "here"]) == 0
+    capsys.readouterr()
+    assert main(["run", file, "-q", "--run-dir", "here"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("fastsched: here: it holds the outputs of an earlier run")
+
+
 def test_a_recorded_workflow_is_not_run(capsys):
     Path("wf.json").write_text(json.dumps({"schemaVersion": "1.5", "workflow": {"specification": {"tasks": []}}}))
     assert main(["run", "wf.json"]) == 2

@@ -361,6 +361,24 @@ def test_ids_that_cannot_name_files_still_have_outputs():
         assert Path(attempt.stdout).parent == Path(result.run_dir).absolute() / "logs"
 
 
+def test_every_run_has_a_folder_of_its_own():
+    """Also two of one process within a second; outputs are never written over."""
+    results = [run([Task("a", f"echo {i}")], TWO) for i in range(4)]
+    assert len({result.run_dir for result in results}) == 4
+    for i, result in enumerate(results):
+        assert Path(result.last_attempts["a"].stdout).read_text() == f"{i}\n"
+
+
+def test_a_folder_that_holds_an_earlier_run_is_refused():
+    first = run([Task("a", "echo first")], TWO, run_dir="here")
+    with pytest.raises(FileExistsError, match=r"earlier run.*another folder.*'here'"):
+        run([Task("a", "echo second; touch never")], TWO, run_dir=Path("here"))
+    assert Path(first.last_attempts["a"].stdout).read_text() == "first\n" and not os.path.exists("never")
+    os.mkdir("mine")
+    Path("mine/notes").write_text("kept")
+    assert run([Task("a", "true")], TWO, run_dir="mine").all_completed and Path("mine/notes").read_text() == "kept"
+
+
 def test_what_a_command_leaves_in_its_group_is_ended_with_it():
     result = run([Task("a", "sleep 1234.5 & exit 0")], TWO)
     assert result.all_completed and result.makespan < 60

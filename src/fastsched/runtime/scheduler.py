@@ -7,6 +7,8 @@ time only by the clock that it is given. `run()` at the end of the page wires it
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import logging
 import os
 import re
@@ -46,6 +48,7 @@ __all__ = ["RunLoop", "run"]
 logger = logging.getLogger("fastsched")
 logger.addHandler(logging.NullHandler())
 NS = 1_000_000_000
+RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
 MAX_RESTARTS = 3  # of one worker; a worker that is lost more often stays away
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 LONGEST_WAIT_S = 1.0
@@ -283,7 +286,8 @@ def run(
         max_retries: failures that a task survives, where it does not say so itself.
         rank, fit: as in `schedule()`.
         on_event: called with every event (see `fastsched.events`), in order, in the calling thread.
-        run_dir: the folder for outputs, made if need be. None: a new folder in `.fastsched/runs`.
+        run_dir: the folder for outputs, made if need be; it must not hold those of another run. None: a new
+            folder in `.fastsched/runs`.
         cwd: the working directory of the commands; None: this process's own.
         env: the environment of the commands, to which FASTSCHED_TASK_ID, _ATTEMPT, _WORKER, _CPUS and
             _MEMORY_MB are added; None: this process's own.
@@ -300,6 +304,7 @@ def run(
         ValidationError: naming every problem of the tasks, or of the workers.
         RunInterrupted: on Ctrl-C (a KeyboardInterrupt), after every command has been stopped; its `.run`
             is what had happened.
+        FileExistsError: where `run_dir` holds the outputs of an earlier run.
         OSError: where this system cannot run commands.
     """
     check_choice("rank", rank, RANKS)
@@ -313,7 +318,7 @@ def run(
     graph = TaskGraph(tasks)
     table = WorkerTable([this_machine()] if workers is None else workers, graph.resources)
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries)
-    folder = Path(run_dir) if run_dir is not None else new_run_dir()
+    folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
     loop = RunLoop(
         state,
@@ -332,10 +337,33 @@ def run(
     return result
 
 
+def claim_run_dir(named: str | os.PathLike[str] | None) -> Path:
+    """The folder for the outputs of one run, which no other run has or will have; made here.
+
+    Raises:
+        FileExistsError: where the folder that was named holds the outputs of another run.
+    """
+    if named is None:
+        folder = new_run_dir()
+        (folder / "logs").mkdir()
+        return folder
+    try:
+        (Path(named) / "logs").mkdir(parents=True)
+    except FileExistsError:
+        message = "it holds the outputs of an earlier run (logs/); name another folder, or remove that one"
+        raise FileExistsError(errno.EEXIST, message, os.fspath(named)) from None
+    return Path(named)
+
+
 def new_run_dir() -> Path:
-    """A folder for the outputs of a run that nobody named, in the current directory."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path(".fastsched") / "runs" / f"{stamp}-{os.getpid()}"
+    """Make a folder for a run that nobody named, in the current directory; a number tells runs of one second apart."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    for number in itertools.count(1):
+        folder = RUNS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
 @contextlib.contextmanager
