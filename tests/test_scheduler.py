@@ -300,6 +300,20 @@ def test_a_command_means_the_same_with_and_without_a_shell():
         "script": "./script one",
         "lines": "echo one\necho two",
         "comment": "echo one # two",
+        "escapes": "echo -e one\\\\ttwo",
+        "version": "echo --version",
+        "dashes": "printf %s-%s one two",
+        "help": "true --help",
+        "place": "pwd -L",
+        "no-break space": "ls -d\u00a0/etc . || echo refused",
+        "no-break words": "ls\u00a0-d 2>/dev/null; echo $?",
+        "return": "basename one\r",
+        "tab": "basename\t/one/two",
+        "vertical": "basename /one/two\v",
+        "two spaces": "basename  /one/two",
+        "last space": "basename /one/two ",
+        "wide": "basename /one/ünï",
+        "caret": "basename /one/a^b",
     }
     Path("script").write_text("echo script $1\n")  # no #! line: only a shell can run it
     os.chmod("script", 0o755)
@@ -307,9 +321,24 @@ def test_a_command_means_the_same_with_and_without_a_shell():
     assert result.all_completed, result.reasons
     for name, command in commands.items():
         if name != "variable":
-            expected = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
-            assert Path(result.last_attempts[name].stdout).read_text() == expected, name
+            expected = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True).stdout
+            assert Path(result.last_attempts[name].stdout).read_bytes() == expected, name
     assert Path(result.last_attempts["variable"].stdout).read_text() == "variable\n"
+
+
+@pytest.mark.parametrize("command", ["ls\u00a0-d", "kill -l 9", "test 1 -eq 1", "time -p true", "echo -n x", "true --help"])
+def test_no_program_stands_in_for_what_the_shell_does_itself(command):
+    shell = subprocess.run(["/bin/sh", "-c", command], capture_output=True)
+    last = run([Task("a", command)], TWO, max_retries=0).last_attempts["a"]
+    assert last.exit_code == shell.returncode and Path(last.stdout).read_bytes() == shell.stdout
+
+
+def test_a_program_that_an_earlier_command_put_there_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    put = "printf '#!/bin/sh\necho mine\n' > basename; chmod +x basename"
+    tasks = [Task("old", "basename /x"), Task("put", put, ["old"]), Task("new", "basename /x", ["put"])]
+    result = run(tasks, [TWO[0]])
+    assert [Path(result.last_attempts[i].stdout).read_text() for i in ("old", "new")] == ["x\n", "mine\n"]
 
 
 def test_commands_are_told_who_they_are(monkeypatch):

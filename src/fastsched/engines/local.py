@@ -56,6 +56,8 @@ class LocalEngine:
             raise OSError("running commands needs a POSIX system; planning works everywhere")
         self.cwd = cwd
         self.env = dict(os.environ if env is None else env)
+        if cwd is not None and "PWD" in self.env:
+            self.env["PWD"] = os.path.abspath(cwd)  # as a shell would say it to its commands
         self.heartbeat_s = heartbeat_s
         self.run_mark = uuid.uuid4().hex
         self.hosts: dict[str, Host] = {}
