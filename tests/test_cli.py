@@ -208,6 +208,23 @@ def test_ctrl_c_is_130_with_a_summary_and_no_process_left():
                 assert "6789.1" not in (entry / "cmdline").read_text()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *[(option, value) for option in ("--lease", "--grace") for value in ("inf", "nan", "1e300", "-1", "x")],
+        ("--lease", "0"),
+        ("--max-retries", "-1"),
+        ("--max-retries", "99999999999"),
+        ("--max-retries", "1.5"),
+    ],
+)
+def test_numbers_out_of_bounds_are_usage_errors(capsys, wrong):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", write("job.json", [task("a", "touch never")]), "=".join(wrong)])
+    assert ended.value.code == 2 and f"argument {wrong[0]}: {wrong[1]!r} is " in capsys.readouterr().err
+    assert not Path("never").exists()
+
+
 def test_help_and_version():
     for arguments in (["--help"], ["plan", "--help"], ["run", "--help"], ["--version"]):
         with pytest.raises(SystemExit) as code:

@@ -16,6 +16,7 @@ import pytest
 
 import fastsched
 from fastsched import Reason, RunInterrupted, Task, ValidationError, Worker, run
+from fastsched.engines.local import LocalEngine
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
@@ -494,6 +495,28 @@ def test_a_second_ctrl_c_does_not_wait():
     assert not marked_processes("5678.9")
 
 
+def test_the_longest_times_that_are_taken_are_waited_for():
+    longest = {"heartbeat_s": 999_999, "lease_s": 1_000_000, "grace_s": 1_000_000}
+    assert run([Task("a", "sleep 0.1")], TWO, **longest) == {"a": "COMPLETED"}
+
+
+def test_when_asking_to_end_fails_everything_is_killed(monkeypatch):
+    """Whatever breaks in the middle of closing, no command outlives the run."""
+
+    def breaks(self, host, deadline):
+        raise ZeroDivisionError("in closing")
+
+    def interrupt(event):
+        if isinstance(event, AttemptStarted):
+            threading.Thread(target=lambda: (wait_until(lambda: Path("b").exists()), signal.raise_signal(2))).start()
+
+    monkeypatch.setattr(LocalEngine, "_drain_until_gone", breaks)
+    commands = ["trap '' TERM; touch a; sleep 6789.1; :", "trap '' TERM; sleep 0.1; touch b; setsid sleep 6789.1; :"]
+    with pytest.raises(ZeroDivisionError):
+        run([Task(f"t{i}", command) for i, command in enumerate(commands)], TWO, on_event=interrupt, grace_s=60)
+    assert not marked_processes("6789.1")
+
+
 def test_an_exception_in_on_event_is_logged_and_the_run_goes_on(caplog):
     def on_event(event):
         raise ZeroDivisionError("in on_event")
@@ -537,8 +560,10 @@ def test_what_cannot_run_is_said_before_anything_starts():
         run([Task("a", "touch never")], TWO, rank="fif")
     with pytest.raises(ValueError, match="heartbeat_s"):
         run([Task("a", "touch never")], TWO, lease_s=0.5)
-    with pytest.raises(ValueError, match="grace_s"):
-        run([Task("a", "touch never")], TWO, grace_s=-1)
+    for wrong in (float("inf"), float("nan"), 1e300, 10**400, -1):
+        for name in ("lease_s", "heartbeat_s", "grace_s"):
+            with pytest.raises(ValueError, match=f"{name} is"):
+                run([Task("a", "touch never")], TWO, **{name: wrong})
     with pytest.raises(NotADirectoryError):
         run([Task("a", "touch never")], TWO, cwd="missing")
     assert not os.path.exists("never") and not os.path.exists(".fastsched")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ from .model import Reason, TaskStatus, Worker
 from .plan import Run, Schedule
 from .planner import FITS, schedule, show_amount
 from .ranks import RANKS
-from .runtime.scheduler import run
+from .runtime.scheduler import MAX_SECONDS, run
 
 __all__ = ["main"]
 
@@ -99,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(execute)
     execute.add_argument(
         "--max-retries",
-        type=int,
+        type=whole,
         default=3,
         metavar="N",
         help="failures a task survives, where it does not say so itself (default: 3)",
@@ -108,14 +109,14 @@ def build_parser() -> argparse.ArgumentParser:
     execute.add_argument("--cwd", metavar="DIR", help="working directory of the commands (default: the current one)")
     execute.add_argument(
         "--lease",
-        type=float,
+        type=positive_seconds,
         default=10.0,
         metavar="S",
         help="a worker that is silent for longer is lost (default: 10 s)",
     )
     execute.add_argument(
         "--grace",
-        type=float,
+        type=seconds,
         default=5.0,
         metavar="S",
         help="on Ctrl-C, time between asking commands to end and killing them (default: 5 s)",
@@ -145,11 +146,34 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("human", "json"), default="human", help="(default: %(default)s)")
 
 
+def whole(text: str, least: int = 0) -> int:
+    """A whole number, not below the least."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number between {least} and 999,999,999")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return whole(text, 1)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds that a run can wait."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds between 0 and {MAX_SECONDS:,}")
+    return number
+
+
+def positive_seconds(text: str) -> float:
+    """A number of seconds, more than none."""
+    number = seconds(text)
+    if number < 0.001:
+        raise argparse.ArgumentTypeError(f"{text!r} is too short; at least 0.001 s is wanted")
     return number
 
 

@@ -43,13 +43,14 @@ from ..ranks import RANKS
 from ..state import State
 from .liveness import Liveness
 
-__all__ = ["RunLoop", "run"]
+__all__ = ["MAX_SECONDS", "RunLoop", "run"]
 
 logger = logging.getLogger("fastsched")
 logger.addHandler(logging.NullHandler())
 NS = 1_000_000_000
 RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
 MAX_RESTARTS = 3  # of one worker; a worker that is lost more often stays away
+MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 LONGEST_WAIT_S = 1.0
 OnEvent = Callable[[Event], object]
@@ -294,7 +295,8 @@ def run(
         heartbeat_s: seconds between an agent's signs of life.
         lease_s: a worker that is silent for longer is lost: it and its commands are killed, it is brought up
             again, and its tasks are retried, at no charge to `max_retries` (a task survives 3 lost workers).
-        grace_s: on Ctrl-C, the seconds between asking commands to end (SIGTERM) and killing them.
+        grace_s: on Ctrl-C, the seconds between asking commands to end (SIGTERM) and killing them. All three
+            are at most 1,000,000.
 
     Returns:
         A dictionary from task id to final status, with every attempt: exit code, start and end, peak
@@ -304,15 +306,17 @@ def run(
         ValidationError: naming every problem of the tasks, or of the workers.
         RunInterrupted: on Ctrl-C (a KeyboardInterrupt), after every command has been stopped; its `.run`
             is what had happened.
+        ValueError: for an unknown rank or fit, or seconds or retries out of their bounds.
         FileExistsError: where `run_dir` holds the outputs of an earlier run.
         OSError: where this system cannot run commands.
     """
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
+    for name, seconds in (("heartbeat_s", heartbeat_s), ("lease_s", lease_s), ("grace_s", grace_s)):
+        if not 0 <= seconds <= MAX_SECONDS:  # nan is neither
+            raise ValueError(f"{name} is {seconds}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted")
     if not 0 < heartbeat_s < lease_s:
         raise ValueError(f"heartbeat_s is {heartbeat_s} and lease_s {lease_s}; 0 < heartbeat_s < lease_s is wanted")
-    if not grace_s >= 0:
-        raise ValueError(f"grace_s is {grace_s}; 0 or more is wanted")
     if cwd is not None and not os.path.isdir(cwd):
         raise NotADirectoryError(f"cwd is {os.fspath(cwd)!r}, which is not a folder")
     graph = TaskGraph(tasks)
