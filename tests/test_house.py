@@ -21,12 +21,14 @@ from fastsched import _core
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fastsched"
 FLOORS = {
+    "names": 0,
     "errors": 1,
     "_heap": 1,
     "_fit": 1,
     "_core": 2,
     "model": 2,
     "ranks": 3,
+    "cycles": 3,
     "_read": 3,
     "events": 3,
     "plan": 3,
@@ -44,6 +46,7 @@ CLEAN = (
     "_core",
     "_read",
     "ranks",
+    "cycles",
     "graph",
     "state",
     "planner",
@@ -51,6 +54,7 @@ CLEAN = (
     "model",
     "plan",
     "errors",
+    "names",
     "gantt",
     "runtime/liveness",
 )

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastsched
@@ -32,6 +33,7 @@ from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
 from fastsched.state import State
 
 S = 1_000_000_000
+ROOM = {"cpu_cores_available": 1, "memory_available_mb": 1024}
 TWO = [Worker("w1", 1, 1024), Worker("w2", 1, 1024)]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
@@ -327,7 +329,9 @@ def test_a_command_means_the_same_with_and_without_a_shell():
     assert Path(result.last_attempts["variable"].stdout).read_text() == "variable\n"
 
 
-@pytest.mark.parametrize("command", ["ls\u00a0-d", "kill -l 9", "test 1 -eq 1", "time -p true", "echo -n x", "true --help"])
+@pytest.mark.parametrize(
+    "command", ["ls\u00a0-d", "kill -l 9", "test 1 -eq 1", "time -p true", "echo -n x", "true --help"]
+)
 def test_no_program_stands_in_for_what_the_shell_does_itself(command):
     shell = subprocess.run(["/bin/sh", "-c", command], capture_output=True)
     last = run([Task("a", command)], TWO, max_retries=0).last_attempts["a"]
@@ -407,6 +411,13 @@ def test_a_folder_that_holds_an_earlier_run_is_refused():
     os.mkdir("mine")
     Path("mine/notes").write_text("kept")
     assert run([Task("a", "true")], TWO, run_dir="mine").all_completed and Path("mine/notes").read_text() == "kept"
+
+
+def test_strings_and_numbers_of_numpy_are_run():
+    tasks = [Task(np.str_("a"), np.str_("exit 1")), Task("b", ["echo", np.str_("x")]), Task("c", ("echo", "x"))]
+    workers = [Worker(np.str_("w1"), np.float32(1), np.int64(512)), {"worker_id": np.str_("w2"), **ROOM}]
+    result = run(tasks, workers, max_retries=np.int64(1))
+    assert result == {"a": "FAILED", "b": "COMPLETED", "c": "COMPLETED"} and len(result.attempts) == 4
 
 
 def test_what_a_command_leaves_in_its_group_is_ended_with_it():
@@ -566,6 +577,11 @@ def test_what_cannot_run_is_said_before_anything_starts():
                 run([Task("a", "touch never")], TWO, **{name: wrong})
     with pytest.raises(NotADirectoryError):
         run([Task("a", "touch never")], TWO, cwd="missing")
+    with pytest.raises(ValidationError) as caught:
+        run([Task("a\ud800", "touch never"), Task("b", "\ud800")], [Worker("w", -1, 1)])
+    assert [p.field for p in caught.value.problems] == ["task_id", "command", "cpu_cores_available"]
+    with pytest.raises(ValueError, match="max_retries"):
+        run([Task("a", "touch never")], TWO, max_retries="3")
     assert not os.path.exists("never") and not os.path.exists(".fastsched")
     result = run([Task("a", "true"), Task("big", "touch never", (), 64)], TWO)
     assert result == {"a": "COMPLETED", "big": "FAILED"} and result.reasons == {"big": "UNSATISFIABLE"}

@@ -13,32 +13,35 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from ._core import successors, topological_order
 from ._read import read_tasks
+from .cycles import find_cycles
 from .errors import Problem, ValidationError
 from .model import (
     AMOUNT_LIMIT,
+    MISSING,
     RESERVED_RESOURCES,
     Findings,
     Task,
     TaskStatus,
     Worker,
     from_mapping,
-    nearest,
     usable_id,
 )
+from .names import Nearest, show_name, show_value
 
-__all__ = ["DemandClasses", "TaskGraph", "WorkerTable"]
+__all__ = ["DemandClasses", "TaskGraph", "WorkerTable", "read_both"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
 MAX_CLASSES = 256  # beyond it, demand classes are merged
 FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
-SUGGESTION_POOL = 20_000  # names that are compared for it
+SUGGESTION_POOL = 100_000  # names that are compared for it
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -48,7 +51,7 @@ class TaskGraph:
     """Tasks as numbers; row and index i is the i-th task that was given.
 
     Attributes:
-        ids: n task ids. tasks: the n `Task` objects.
+        ids: n task ids. tasks: the n `Task` objects, with unusual values (a numpy integer, a set) made plain.
         dep_ptr (n + 1,) int64, deps int32: row i lists what task i depends on, as given.
         succ_ptr (n + 1,) int64, succ int32: row i lists what depends on task i.
         order (n,) int32: a topological order.
@@ -67,7 +70,8 @@ class TaskGraph:
         try:
             self._read(self.tasks)
         except _Odd:
-            self._read(_set_right(self.tasks))
+            self.tasks = _set_right(self.tasks)
+            self._read(self.tasks)
         self._classes: DemandClasses | None = None
 
     def __len__(self) -> int:
@@ -225,13 +229,34 @@ def _read_whole(values: list[Any]) -> Int64s:
 # ---------------------------------------------------------------- item by item
 
 
+def read_both(
+    tasks: Iterable[Task | Mapping[str, Any]], workers: Iterable[Worker | Mapping[str, Any]], *, each: bool = False
+) -> tuple[TaskGraph, WorkerTable]:
+    """The tasks and the workers as numbers. `each`: look at every task by itself, also where nothing seems odd.
+
+    The quick way does not see text that cannot be written as UTF-8, which is good enough for a plan and not for a run.
+
+    Raises:
+        ValidationError: naming every problem of the tasks and of the workers at once.
+    """
+    try:
+        graph = TaskGraph(_set_right(_as_structs(Task, tasks, "tasks")) if each else tasks)
+    except ValidationError as error:
+        try:
+            WorkerTable(workers, RESERVED_RESOURCES)
+        except ValidationError as other:
+            raise ValidationError([*error.problems, *other.problems]) from None
+        raise
+    return graph, WorkerTable(workers, graph.resources)
+
+
 def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
     """The items as objects of their class; mappings are turned into such, anything else is a problem."""
-    if isinstance(items, (str, bytes, Mapping)):
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise ValidationError([Problem("bad_type", what, f"{what} is {type(items).__name__}; a list is wanted")])
     structs = list(items)
     if set(map(type, structs)) <= {kind}:
-        return structs
+        return structs if kind is Task else _with_plain_ids(structs)
     problems = []
     made: list[Any] = []
     for i, item in enumerate(structs):
@@ -240,28 +265,35 @@ def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
             item, wrong = from_mapping(kind, item, where)
             problems += wrong
         elif not isinstance(item, kind):
-            message = f"{item!r} is not a {kind.__name__} or a mapping with its fields"
+            message = f"{show_value(item)} is not a {kind.__name__} or a mapping with its fields"
             problems.append(Problem("bad_type", where, message))
-            item = None
+            item = kind(*[MISSING] * len(kind.__struct_fields__[: 2 if kind is Task else 3]))
         made.append(item)
     if problems:
-        known = [item for item in made if item is not None]
-        if kind is Task:
-            problems += _find_problems(known, whole=len(known) == len(made))
-        raise ValidationError(problems)
-    return made
+        raise ValidationError(problems + (_find_problems(made) if kind is Task else _find_worker_problems(made)))
+    return made if kind is Task else _with_plain_ids(made)
+
+
+def _with_plain_ids(workers: list[Worker]) -> list[Worker]:
+    """The workers, with ids that are strings of another kind (numpy's) as plain ones."""
+    return [
+        worker
+        if type(worker.worker_id) is str or not isinstance(worker.worker_id, str)
+        else msgspec.structs.replace(worker, worker_id=str.__str__(worker.worker_id))
+        for worker in workers
+    ]
 
 
 def _set_right(tasks: list[Task]) -> list[Task]:
     """Raise for every problem, or give back the tasks with unusual but right values made plain."""
-    problems = _find_problems(tasks, whole=True)
+    problems = _find_problems(tasks)
     if problems:
         raise ValidationError(problems)
     plain = str.__str__
     return [
         Task(
             plain(task.task_id),
-            plain(task.command) if isinstance(task.command, str) else task.command,
+            plain(task.command) if isinstance(task.command, str) else [plain(word) for word in task.command],
             tuple(_names(task.dependencies)),
             float(task.cpu_cores_required),
             int(task.memory_required_mb),
@@ -274,13 +306,14 @@ def _set_right(tasks: list[Task]) -> list[Task]:
     ]
 
 
-def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
-    """Every problem of the tasks. `whole`: these are all the tasks, so an unknown dependency is one."""
+def _find_problems(tasks: list[Task]) -> list[Problem]:
+    """Every problem of the tasks: of each by itself, and of what they are to one another."""
     problems = [problem for i, task in enumerate(tasks) for problem in task.find_problems(f"tasks[{i}]")]
     ids = [usable_id(task.task_id) for task in tasks]
     problems += _find_duplicates(ids, "", "tasks")
     index = {task_id: i for i, task_id in reversed(list(enumerate(ids))) if task_id}
     rows: list[list[int]] = []
+    known: Nearest | None = None
     asked = 0
     for i, task in enumerate(tasks):
         row: list[int] = []
@@ -290,20 +323,27 @@ def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
                 problems.append(Problem("self_dependency", where, "depends on itself", "dependencies", name))
             elif name in index:
                 row.append(index[name])
-            elif whole:
-                near = _nearest_id(name, ids) if asked < SUGGESTIONS else None
+            else:
+                known = known or Nearest(ids[:SUGGESTION_POOL])
+                near = known.find(name) if asked < SUGGESTIONS else None
                 asked += 1
-                hint = f"; did you mean {near!r}?" if near else ""
-                message = f"depends on {name!r}, which is not a task{hint}"
+                hint = f"; did you mean {show_value(near)}?" if near else ""
+                message = f"depends on {show_value(name)}, which is not a task{hint}"
                 problems.append(Problem("unknown_dependency", where, message, "dependencies", name, suggestion=near))
         rows.append(row)
-    for path in _find_cycles(rows):
+    for path in find_cycles(rows):
         names = tuple(ids[i] for i in path)
         problems.append(Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names))
-    if not problems and sum(task.duration or 0 for task in tasks) * NS >= CLOCK_LIMIT_NS:
+    if not problems and sum(float(task.duration or 0) for task in tasks) * NS >= CLOCK_LIMIT_NS:
         message = "the durations add up to more than 146 years, which the clock cannot hold"
         problems.append(Problem("bad_value", "tasks", message, "duration"))
     return problems
+
+
+def _find_worker_problems(workers: list[Worker]) -> list[Problem]:
+    """Every problem of the workers."""
+    problems = [problem for i, worker in enumerate(workers) for problem in worker.find_problems(f"workers[{i}]")]
+    return problems + _find_duplicates([usable_id(worker.worker_id) for worker in workers], "worker ", "workers")
 
 
 def _names(dependencies: object) -> list[str]:
@@ -333,50 +373,6 @@ def _find_duplicates(ids: list[str], prefix: str, what: str) -> list[Problem]:
     ]
 
 
-def _nearest_id(name: str, ids: list[str]) -> str | None:
-    alike = (task_id for task_id in ids if task_id and abs(len(task_id) - len(name)) <= 2)
-    return nearest(name, [task_id for task_id, _ in zip(alike, range(SUGGESTION_POOL))])
-
-
-def _find_cycles(rows: list[list[int]]) -> list[list[int]]:
-    """Cycles that share no task, so many that none is left outside them; each begins and ends on its first task.
-
-    What Kahn's pass leaves over is walked along the first dependency that is left over too, until the walk
-    meets itself. The tasks of the cycles found are then taken out, and the rest is sorted again.
-    """
-    cycles: list[list[int]] = []
-    gone = [False] * len(rows)
-    while True:
-        left = _left_over(rows, gone)
-        if not left:
-            return cycles
-        onward = {i: next(d for d in rows[i] if d in left) for i in left}
-        walk_of: dict[int, int] = {}
-        for first in sorted(left):
-            i = first
-            while i not in walk_of:
-                walk_of[i] = first
-                i = onward[i]
-            if walk_of[i] == first:
-                path = [i, onward[i]]
-                while path[-1] != i:
-                    path.append(onward[path[-1]])
-                least = path.index(min(path))
-                cycles.append(path[least:-1] + path[:least] + [path[least]])
-                for task in path:
-                    gone[task] = True
-
-
-def _left_over(rows: list[list[int]], gone: list[bool]) -> dict[int, None]:
-    """The tasks that no topological order reaches when the ones that are gone are done."""
-    kept = [[] if gone[i] else [d for d in row if not gone[d]] for i, row in enumerate(rows)]
-    dep_ptr = np.cumsum([0, *map(len, kept)], dtype=np.int64)
-    deps = np.fromiter(chain.from_iterable(kept), dtype=np.int32, count=int(dep_ptr[-1]))
-    reached: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
-    reached[topological_order(dep_ptr, *successors(dep_ptr, deps))] = True
-    return dict.fromkeys(np.nonzero(~reached)[0].tolist())
-
-
 def _show(path: tuple[str, ...]) -> str:
     shown = path if len(path) <= 12 else (*path[:6], f"... {len(path) - 11} more ...", *path[-5:])
-    return " -> ".join(shown)
+    return " -> ".join(map(show_name, shown))

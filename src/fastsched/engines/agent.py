@@ -38,7 +38,7 @@ SHELL_WORDS = frozenset(
     history if in jobs kill let local logout mapfile namespace newgrp popd print printf pushd pwd read readarray
     readonly return select set shift shopt source suspend test then time times trap true type typeset ulimit umask
     unalias unset until wait whence while
-    """.split()
+    """.split()  # noqa: SIM905
 )
 ORPHAN_GRACE_S = 2.0  # between asking and killing, when the scheduler is gone
 SWEEPS = 50

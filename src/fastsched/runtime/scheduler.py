@@ -10,6 +10,7 @@ import contextlib
 import errno
 import itertools
 import logging
+import operator
 import os
 import re
 import signal
@@ -35,7 +36,7 @@ from ..events import (
     WorkerJoined,
     WorkerLost,
 )
-from ..graph import TaskGraph, WorkerTable
+from ..graph import read_both
 from ..model import Reason, Task, Worker
 from ..plan import Attempt, Run
 from ..planner import FITS, check_choice
@@ -303,7 +304,7 @@ def run(
         memory, processor time, and the files with its output.
 
     Raises:
-        ValidationError: naming every problem of the tasks, or of the workers.
+        ValidationError: naming every problem of the tasks and of the workers.
         RunInterrupted: on Ctrl-C (a KeyboardInterrupt), after every command has been stopped; its `.run`
             is what had happened.
         ValueError: for an unknown rank or fit, or seconds or retries out of their bounds.
@@ -319,8 +320,9 @@ def run(
         raise ValueError(f"heartbeat_s is {heartbeat_s} and lease_s {lease_s}; 0 < heartbeat_s < lease_s is wanted")
     if cwd is not None and not os.path.isdir(cwd):
         raise NotADirectoryError(f"cwd is {os.fspath(cwd)!r}, which is not a folder")
-    graph = TaskGraph(tasks)
-    table = WorkerTable([this_machine()] if workers is None else workers, graph.resources)
+    with contextlib.suppress(TypeError):
+        max_retries = operator.index(max_retries)  # a numpy integer is as good; what is no whole number is said below
+    graph, table = read_both(tasks, [this_machine()] if workers is None else workers, each=True)
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries)
     folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
