@@ -33,7 +33,7 @@ FLOORS = {
     "events": 3,
     "plan": 3,
     "graph": 4,
-    "formats": 4,
+    "formats": 5,
     "planner": 5,
     "state": 6,
     "engines": 6,

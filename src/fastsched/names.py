@@ -30,6 +30,8 @@ ALIASES = {
     "duration": ("time", "seconds", "runtime", "duration_s", "estimate", "expected_duration"),
     "resources": ("gpu", "gpus", "resource", "requirements"),
     "priority": ("prio", "weight", "importance"),
+    "tasks": ("jobs", "steps", "stages"),
+    "workers": ("machines", "nodes", "hosts", "cluster"),
 }
 
 
