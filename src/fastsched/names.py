@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Nearest", "nearest", "nearest_field", "show_name", "show_value"]
+__all__ = ["Nearest", "fit_width", "nearest", "nearest_field", "show_name", "show_value", "width_of"]
 
 ALIKE = 0.6  # difflib's ratio from which on two names are alike
 NEIGHBOURS = 25  # names in order, to either side, that are compared
@@ -103,3 +104,22 @@ def show_value(value: Any) -> str:
         return f"<{type(value).__name__}>"
     text = show_name(text)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def width_of(text: str) -> int:
+    """The columns that a text takes on a terminal: two for a wide character, none for a mark on the one before."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def fit_width(text: str, width: int, cut: str = "…") -> str:
+    """The text in so many columns: filled with spaces, or cut with a sign that it is."""
+    missing = width - width_of(text)
+    if missing < 0:
+        text = text[: 4 * width]
+        while text and width_of(text) > width - len(cut):
+            text = text[:-1]
+        text += cut
+        missing = width - width_of(text)
+    return text + " " * missing
