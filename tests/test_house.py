@@ -39,8 +39,11 @@ FLOORS = {
     "engines": 6,
     "runtime": 7,
     "gantt": 8,
+    "progress": 8,
     "__init__": 8,
-    "cli": 9,
+    "report": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 CLEAN = (
     "_core",

@@ -38,6 +38,7 @@ from ..events import (
 )
 from ..graph import read_both
 from ..model import Reason, Task, Worker
+from ..names import show_name
 from ..plan import Attempt, Run
 from ..planner import FITS, check_choice
 from ..ranks import RANKS
@@ -230,34 +231,36 @@ class RunLoop:
 def log_event(event: Event) -> None:
     """One line in the log `fastsched` for every event."""
     if isinstance(event, AttemptStarted):
-        logger.debug("start %s on %s (attempt %d)", event.task_id, event.worker_id, event.attempt)
+        logger.debug("start %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt)
     elif isinstance(event, AttemptCompleted):
-        logger.info("completed %s on %s (attempt %d)", event.task_id, event.worker_id, event.attempt)
+        logger.info(
+            "completed %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt
+        )
     elif isinstance(event, AttemptFailed):
         onward = "it will be retried" if event.will_retry else "no retry is left"
         logger.warning(
             "attempt %d of %s failed on %s: %s %s; %s",
             event.attempt,
-            event.task_id,
-            event.worker_id,
+            show_name(event.task_id),
+            show_name(event.worker_id),
             event.reason,
             event.message,
             onward,
         )
     elif isinstance(event, TaskFailed):
-        cause = f" (because of {event.cause_id})" if event.cause_id else ""
+        cause = f" (because of {show_name(event.cause_id)})" if event.cause_id else ""
         logger.log(
             logging.INFO if event.reason is Reason.DEPENDENCY else logging.ERROR,
             "failed %s: %s%s %s",
-            event.task_id,
+            show_name(event.task_id),
             event.reason,
             cause,
             event.message,
         )
     elif isinstance(event, WorkerLost):
-        logger.warning("worker %s is lost: %s", event.worker_id, event.message)
+        logger.warning("worker %s is lost: %s", show_name(event.worker_id), event.message)
     else:
-        logger.info("worker %s joined", event.worker_id)
+        logger.info("worker %s joined", show_name(event.worker_id))
 
 
 def run(
