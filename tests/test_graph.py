@@ -137,17 +137,19 @@ def test_an_item_with_a_missing_field_keeps_its_place_and_its_other_problems():
     ],
 )
 def test_the_words_that_people_type_are_understood(written, meant):
-    (problem,) = problems_of([{"task_id": "a", "command": "x", written: 1}])
+    (problem,) = problems_of([{"task_id": "a", "command": "x", written: []}])
     assert problem.suggestion == meant and f"did you mean '{meant}'?" in str(problem)
 
 
 def test_an_id_or_a_command_under_another_name_is_one_problem_and_hides_none():
-    found = problems_of([{"id": "a", "cmd": ""}, {"name": "b", "command": "x", "dependencies": ["a"]}])
+    found = problems_of([{"id": "a", "cmd": ""}, {"name": "b", "command": "x", "deps": ["a", "zzz"]}])
     assert [(p.kind, p.where, p.suggestion) for p in found] == [
         ("unknown_field", "a", "task_id"),
         ("unknown_field", "a", "command"),
         ("unknown_field", "b", "task_id"),
+        ("unknown_field", "b", "dependencies"),
         ("bad_value", "a", None),
+        ("unknown_dependency", "b", None),
     ]
     with pytest.raises(ValidationError) as caught:
         read_both([], [{"name": "w", "cores": 4, "mem": 1}])

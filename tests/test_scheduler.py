@@ -571,7 +571,7 @@ def test_what_cannot_run_is_said_before_anything_starts():
         run([Task("a", "touch never")], TWO, rank="fif")
     with pytest.raises(ValueError, match="heartbeat_s"):
         run([Task("a", "touch never")], TWO, lease_s=0.5)
-    for wrong in (float("inf"), float("nan"), 1e300, 10**400, -1):
+    for wrong in (float("inf"), float("nan"), 1e300, 10**5000, -1, "1", None, True):
         for name in ("lease_s", "heartbeat_s", "grace_s"):
             with pytest.raises(ValueError, match=f"{name} is"):
                 run([Task("a", "touch never")], TWO, **{name: wrong})
@@ -580,8 +580,9 @@ def test_what_cannot_run_is_said_before_anything_starts():
     with pytest.raises(ValidationError) as caught:
         run([Task("a\ud800", "touch never"), Task("b", "\ud800")], [Worker("w", -1, 1)])
     assert [p.field for p in caught.value.problems] == ["task_id", "command", "cpu_cores_available"]
-    with pytest.raises(ValueError, match="max_retries"):
-        run([Task("a", "touch never")], TWO, max_retries="3")
+    for wrong in ("3", True, 1.5, -1):
+        with pytest.raises(ValueError, match="max_retries"):
+            run([Task("a", "touch never")], TWO, max_retries=wrong)
     assert not os.path.exists("never") and not os.path.exists(".fastsched")
     result = run([Task("a", "true"), Task("big", "touch never", (), 64)], TWO)
     assert result == {"a": "COMPLETED", "big": "FAILED"} and result.reasons == {"big": "UNSATISFIABLE"}

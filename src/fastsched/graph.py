@@ -30,6 +30,7 @@ from .model import (
     TaskStatus,
     Worker,
     from_mapping,
+    is_list,
     usable_id,
 )
 from .names import Nearest, show_name, show_value
@@ -346,9 +347,9 @@ def _find_worker_problems(workers: list[Worker]) -> list[Problem]:
     return problems + _find_duplicates([usable_id(worker.worker_id) for worker in workers], "worker ", "workers")
 
 
-def _names(dependencies: object) -> list[str]:
+def _names(dependencies: Any) -> list[str]:
     """The dependencies that are names at all; the others have been reported by the task itself."""
-    if isinstance(dependencies, (str, bytes)) or not isinstance(dependencies, (Sequence, AbstractSet)):
+    if not is_list(dependencies):
         return []
     names = [str.__str__(name) for name in dependencies if isinstance(name, str)]
     return sorted(names) if isinstance(dependencies, AbstractSet) else names

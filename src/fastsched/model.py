@@ -152,7 +152,14 @@ def as_float(value: Any) -> float:
 
 def is_number(value: object) -> bool:
     """Whether it counts as a number: Python's and numpy's do, truth values and arrays do not."""
-    return isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, Real, Decimal)) and not isinstance(value, bool)
+
+
+def is_list(value: object) -> bool:
+    """Whether it counts as a list of names: sequences and sets do, a text, which would be read by letters, does not."""
+    return isinstance(value, (tuple, list)) or (
+        isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (str, bytes, Mapping))
+    )
 
 
 def from_mapping(
@@ -160,8 +167,9 @@ def from_mapping(
 ) -> tuple[Task | Worker, list[Problem]]:
     """Make a task or a worker of a mapping with the same field names.
 
-    Answers it, and the problems with the names of the fields. What is missing is taken from the field that was
-    written in its place, if there is one, else left MISSING, so that the rest can be checked all the same.
+    Answers it, and the problems with the names of the fields. Ids, commands and dependencies are taken from the field
+    that was written in their place, if there is one, and what is missing is left MISSING, so that the rest can be
+    checked all the same.
     """
     fields = kind.__struct_fields__
     values = {name: value for name, value in mapping.items() if name in fields}
@@ -171,7 +179,7 @@ def from_mapping(
         if name not in fields:
             near = nearest_field(str(name), fields)
             unknown.append((name, near))
-            if near in required:
+            if near in required or near == "dependencies":
                 values.setdefault(near, mapping[name])
     item_id = usable_id(values.get(fields[0]))
     if item_id:
@@ -240,11 +248,11 @@ class Findings:
             self.refuse("bad_value", "status", value, "a task is given as PENDING")
 
     def check_dependencies(self, value: object) -> None:
-        """Dependencies are a list of ids; a single string would be read letter by letter."""
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (Sequence, AbstractSet)):
+        """Dependencies are a list or a set of ids."""
+        if not is_list(value):
             self.refuse("bad_type", "dependencies", value, "a list of task ids is wanted")
             return
-        for item in value:
+        for item in cast("Sequence[object]", value):
             if not isinstance(item, str):
                 self.add("bad_type", "dependencies", item, f"dependency {show_value(item)} is not a string")
             else:

@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["Nearest", "fit_width", "nearest", "nearest_field", "show_name", "show_value", "width_of"]
 
 ALIKE = 0.6  # difflib's ratio from which on two names are alike
-NEIGHBOURS = 25  # names in order, to either side, that are compared
+NEIGHBOURS = 15  # names in order, to either side, that are compared
 LONGEST_COMPARED = 100  # characters of a name
 MOST_LETTERS = 100  # distinct characters that are tried in the place of a wrong one
 LONGEST_SHOWN = 200  # characters of a value in a message

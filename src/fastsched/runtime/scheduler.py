@@ -37,8 +37,8 @@ from ..events import (
     WorkerLost,
 )
 from ..graph import read_both
-from ..model import Reason, Task, Worker
-from ..names import show_name
+from ..model import Reason, Task, Worker, as_float, is_number
+from ..names import show_name, show_value
 from ..plan import Attempt, Run
 from ..planner import FITS, check_choice
 from ..ranks import RANKS
@@ -317,14 +317,16 @@ def run(
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
     for name, seconds in (("heartbeat_s", heartbeat_s), ("lease_s", lease_s), ("grace_s", grace_s)):
-        if not 0 <= seconds <= MAX_SECONDS:  # nan is neither
-            raise ValueError(f"{name} is {seconds}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted")
+        if not is_number(seconds) or not 0 <= as_float(seconds) <= MAX_SECONDS:  # nan is neither
+            message = f"{name} is {show_value(seconds)}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted"
+            raise ValueError(message)
     if not 0 < heartbeat_s < lease_s:
         raise ValueError(f"heartbeat_s is {heartbeat_s} and lease_s {lease_s}; 0 < heartbeat_s < lease_s is wanted")
     if cwd is not None and not os.path.isdir(cwd):
         raise NotADirectoryError(f"cwd is {os.fspath(cwd)!r}, which is not a folder")
-    with contextlib.suppress(TypeError):
-        max_retries = operator.index(max_retries)  # a numpy integer is as good; what is no whole number is said below
+    if not isinstance(max_retries, bool):
+        with contextlib.suppress(TypeError):  # what is no whole number is said below
+            max_retries = operator.index(max_retries)  # numpy's are as good
     graph, table = read_both(tasks, [this_machine()] if workers is None else workers, each=True)
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries)
     folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
