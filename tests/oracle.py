@@ -55,8 +55,8 @@ class Machine:
     def add_worker(self, capacity, state="live"):
         """`state`: live, expected or away."""
         self.workers.append(Record(
-            capacity=list(capacity), live=state == "live", expected=state == "expected", draining=False, trust="TRUSTED",
-            strikes=0, terms=0, release=None, clean=0, incarnation=int(state == "live"),
+            capacity=list(capacity), live=state == "live", expected=state == "expected", draining=False,
+            trust="TRUSTED", strikes=0, terms=0, release=None, clean=0, incarnation=int(state == "live"),
         ))  # fmt: skip
 
     def advance(self, now):
@@ -257,9 +257,9 @@ class Machine:
                 self.reservation = None
             started.append((i, w, t.attempt))
         head = self.head() if self.o.reserve_after >= 0 and started else None
-        if head is not None and self.tasks[head].overtaken is None:
-            if any(self.urgency(i) > self.urgency(head) for i, _, _ in started):
-                self.tasks[head].overtaken = self.now
+        passed_by = head is not None and any(self.urgency(i) > self.urgency(head) for i, _, _ in started)
+        if passed_by and self.tasks[head].overtaken is None:
+            self.tasks[head].overtaken = self.now
         return started
 
     def urgency(self, i):

@@ -801,5 +801,5 @@ def test_a_tangle_is_not_unravelled_for_ever():
     with pytest.raises(ValidationError) as caught:
         TaskGraph.from_arrays(np.arange(n + 1) * (n - 1), rows, np.ones((n, 2)))
     found = caught.value.problems
-    assert 20 <= len(found) < n and {problem.kind for problem in found} == {"cycle"}
+    assert [problem.kind for problem in found] == ["cycle"]
     assert len({task for problem in found for task in problem.path}) == 2 * len(found)

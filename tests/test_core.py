@@ -23,8 +23,8 @@ from fastsched.planner import TaskGraph, make_core
 HISTORIES = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
 ADVERSITIES = (
     "failed: EXIT", "failed: OUT_OF_MEMORY", "lose", "lose and return", "leave", "drain", "drained", "resize", "join",
-    "quarantined", "probation", "trusted", "reservations", "cancelled", "stale reports", "submitted under a failed task",
-    "stuck",
+    "quarantined", "probation", "trusted", "reservations", "cancelled", "stale reports",
+    "submitted under a failed task", "stuck",
 )  # fmt: skip
 STATES = {
     "waiting": 0,

@@ -67,13 +67,20 @@ def test_a_bare_list_is_tasks_or_workers(tmp_path):
     [
         ("a.json", "{\n  'tasks': []}", r"a\.json: not JSON: .*line 2, column 3"),
         ("a.json", b"\xff\xfe".decode("latin-1"), "not JSON"),
-        ("a.json", "", "not JSON"),
-        ("a.json", "5", "holds a int"),
+        ("a.json", "", r"a\.json: the file is empty; a job file is"),
+        ("a.toml", " \n", r"a\.toml: the file is empty"),
+        ("a.json", "5", r"a\.json: it holds a number; an object with 'tasks' is wanted"),
+        ("a.json", "null", "it holds null"),
+        ("a.json", "[" * 200_000, "nested too deeply"),
+        ("a.json", '{"a":' * 200_000, "nested too deeply"),
+        ("a.yaml", "tasks:\n- task_id: a\n", r"not JSON: .*\.yaml is not known: a job file is JSON .* or TOML"),
+        ("a.json", {"jobs": []}, "unknown field 'jobs'; did you mean 'tasks'"),
+        ("a.json", {"tasks": [], "machines": []}, "unknown field 'machines'; did you mean 'workers'"),
         ("a.json", {"task": []}, "unknown field 'task'; did you mean 'tasks'"),
         ("a.json", {"zzz": []}, "unknown field 'zzz'; known: name"),
         ("a.json", {"name": "x"}, "no list 'tasks'"),
-        ("a.json", {"tasks": {}}, "tasks is dict"),
-        ("a.json", {"tasks": [], "workers": 5}, "workers is int"),
+        ("a.json", {"tasks": {}}, "tasks is an object; a list is wanted"),
+        ("a.json", {"tasks": [], "workers": 5}, "workers is a number"),
         ("a.json", {"tasks": [], "name": 5}, "name is 5"),
         ("a.json", {"workflow": {}, "schemaVersion": "0.9"}, "schemaVersion is '0.9'"),
         ("a.json", {"workflow": {}, "schemaVersion": "1.5"}, "field 'specification' is missing"),
@@ -91,10 +98,32 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, name, content, message):
         load(write(tmp_path, name, content))
 
 
+def test_what_is_wrong_around_the_tasks_hides_nothing_in_them(tmp_path):
+    tasks = [{"task_id": "a", "command": "x", "dependencies": ["b"]}, {"task_id": "c"}]
+    data = {"autor": "me", "name": 5, "tasks": tasks, "workers": [{"worker_id": "w"}]}
+    with pytest.raises(FormatError) as caught:
+        load(write(tmp_path, "a.json", data))
+    for said in ("6 problems found", "'autor'", "name is 5", "a: depends on 'b'", "c: field 'command'", "worker w: "):
+        assert said in str(caught.value)
+    with pytest.raises(FormatError, match="unknown field 'autor'"):
+        load_workers(write(tmp_path, "a.json", {**data, "name": "n"}))
+
+
+def test_a_byte_order_mark_is_no_hindrance_or_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(json.dumps(JOB).encode("utf-8-sig"))
+    assert load(path).name == "two"
+    path.write_bytes(json.dumps(JOB).encode("utf-16"))
+    with pytest.raises(FormatError, match="it is UTF-16; save it as UTF-8"):
+        load(path)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="skipped: TOML needs an extra on this Python")
 def test_bad_toml_is_said(tmp_path):
     with pytest.raises(FormatError, match="not TOML"):
         load(write(tmp_path, "a.toml", "tasks = ["))
+    with pytest.raises(FormatError, match="not TOML"):
+        load(write(tmp_path, "a.toml", "tasks = " + "[" * 200_000))
 
 
 def test_a_job_file_with_wrong_fields_names_them(tmp_path):
@@ -184,6 +213,16 @@ def test_wfformat(tmp_path, data):
         ("n2", 1, 2**31 - 1),
     ]
     assert schedule(job.tasks, job.workers).makespan == 3.75
+
+
+def test_children_that_are_no_tasks_are_named(tmp_path):
+    specified = [{"id": "a", "children": ["b", "x"]}, {"id": "b", "children": [f"c{i}" for i in range(9)]}]
+    new = {"schemaVersion": "1.5", "workflow": {"specification": {"tasks": specified}}}
+    with pytest.raises(FormatError, match=r"task 'a' has the child 'x', which is not a task; .*; and 5 more"):
+        load(write(tmp_path, "wf.json", new))
+    old = {"schemaVersion": "1.4", "workflow": {"tasks": [{"name": "a", "children": ["x"]}]}}
+    with pytest.raises(FormatError, match=r"task 'a' has the child 'x', which is not a task$"):
+        load(write(tmp_path, "wf.json", old))
 
 
 def test_real_instances_are_read_as_their_reference_says(data_folder, tmp_path):

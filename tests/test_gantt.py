@@ -6,6 +6,7 @@ import pytest
 
 from fastsched import Task, Worker, schedule
 from fastsched.gantt import draw, show_seconds
+from fastsched.names import width_of
 
 
 def test_a_small_plan_has_a_bar_for_each_attempt():
@@ -44,7 +45,24 @@ def test_odd_plans_are_drawn_or_left_out(width):
     for n in (1, 50):
         tasks = [Task(f"{'t' * 40}{i}", "x", duration=i % 2, cpu_cores_required=i % 2) for i in range(n + 1)]
         lines = draw(schedule(tasks, [worker]), width)
-        assert lines and max(map(len, lines)) <= max(width, 82)
+        assert lines and max(map(len, lines)) <= max(width, 30)
+
+
+def test_without_other_characters_it_is_drawn_in_ascii():
+    tasks = [Task("a" * 40, "x", duration=2), Task("b", "x", ["a" * 40], duration=2)]
+    small = draw(schedule(tasks, [Worker("w", 1, 512)]), 60, ascii_only=True)
+    assert small[0].startswith("a" * 19 + "~ |####") and small[0].endswith("| w")
+    many = draw(schedule([Task(f"t{i}", "x") for i in range(41)], [Worker("w", 2, 512)]), 60, ascii_only=True)
+    assert "".join(small + many).isascii() and many[0].endswith("98%")
+
+
+def test_wide_and_unprintable_ids_keep_the_columns():
+    ids = ["名前" * 10, "e\u0301", "plain", "new\nline", "\x1b[2J"]
+    for n in (1, 10):
+        tasks = [Task(f"{i}{k}", "x", duration=1) for i in ids for k in range(n)]
+        lines = draw(schedule(tasks, [Worker("名前", 4, 4096), Worker("w\n", 4, 4096)]), 60)
+        assert len({width_of(line[: line.index("│")]) for line in lines[:-1]}) == 1
+        assert max(map(width_of, lines)) <= 60 and all(line.isprintable() for line in lines)
 
 
 def test_times_as_a_person_says_them():

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from fastsched import Problem, Task, TaskGraph, TaskStatus, ValidationError
-from fastsched.graph import DemandClasses
+from fastsched import Problem, Task, TaskGraph, TaskStatus, ValidationError, Worker
+from fastsched.graph import DemandClasses, read_both
+from fastsched.names import show_value
+
+
+class Unshowable:
+    def __repr__(self):
+        raise ZeroDivisionError
 
 
 def problems_of(tasks) -> tuple[Problem, ...]:
@@ -64,6 +74,7 @@ def test_all_problems_are_reported_at_once():
         ("bad_type", "typo", "priority"),
         ("duplicate_id", "a", None),
         ("self_dependency", "self", "dependencies"),
+        ("unknown_dependency", "a", "dependencies"),
         ("cycle", "p", None),
     }
     assert next(p for p in found if p.kind == "cycle").path == ("p", "q", "r", "p")
@@ -76,6 +87,75 @@ def test_an_unknown_dependency_is_named_with_the_nearest_id():
     assert problem.suggestion == "align_reads" and "did you mean 'align_reads'" in str(problem)
     (problem,) = problems_of([Task("b", "x", ["quite-different"])])
     assert problem.suggestion is None and "did you mean" not in str(problem)
+
+
+def test_problems_of_tasks_and_of_workers_come_together():
+    tasks = [{"task_id": "a"}, Task("b", "x", ["c"]), 5, {"task_id": "d", "command": "x", "priority": "high"}]
+    workers = [Worker("w", -1, 10), {"worker_id": "v"}, Worker("w", 1, 1)]
+    for each in (False, True):
+        with pytest.raises(ValidationError) as caught:
+            read_both(TaskGraph, iter(tasks), iter(workers), each=each)
+        assert [(p.kind, p.where, p.field) for p in caught.value.problems] == [
+            ("missing_field", "a", "command"),
+            ("bad_type", "tasks[2]", None),
+            ("bad_type", "d", "priority"),
+            ("unknown_dependency", "b", "dependencies"),
+            ("missing_field", "worker v", "cpu_cores_available"),
+            ("missing_field", "worker v", "memory_available_mb"),
+            ("bad_value", "worker w", "cpu_cores_available"),
+            ("duplicate_id", "worker w", None),
+        ]
+    graph, table = read_both(
+        TaskGraph, [Task("a", "x", resources={"gpu": 1})], [Worker("w", 1, 1, resources={"gpu": 2})]
+    )
+    assert graph.ids == ["a"] and table.capacity.tolist() == [[1000, 1, 2]]
+
+
+def test_an_item_with_a_missing_field_keeps_its_place_and_its_other_problems():
+    found = problems_of([{"command": "x", "priority": 0.5}, Task("a", ""), {"task_id": "b"}, Task("", "x", ["b"])])
+    assert [(p.kind, p.where, p.field) for p in found] == [
+        ("missing_field", "tasks[0]", "task_id"),
+        ("missing_field", "b", "command"),
+        ("bad_type", "tasks[0]", "priority"),
+        ("bad_value", "a", "command"),
+        ("empty_id", "tasks[3]", "task_id"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("deps", "dependencies"),
+        ("depends_on", "dependencies"),
+        ("depends-on", "dependencies"),
+        ("cpus", "cpu_cores_required"),
+        ("cores", "cpu_cores_required"),
+        ("memory", "memory_required_mb"),
+        ("Mem", "memory_required_mb"),
+        ("retries", "max_retries"),
+        ("gpus", "resources"),
+        ("prio", "priority"),
+        ("memory_requird_mb", "memory_required_mb"),
+    ],
+)
+def test_the_words_that_people_type_are_understood(written, meant):
+    (problem,) = problems_of([{"task_id": "a", "command": "x", written: []}])
+    assert problem.suggestion == meant and f"did you mean '{meant}'?" in str(problem)
+
+
+def test_an_id_or_a_command_under_another_name_is_one_problem_and_hides_none():
+    found = problems_of([{"id": "a", "cmd": ""}, {"name": "b", "command": "x", "deps": ["a", "zzz"]}])
+    assert [(p.kind, p.where, p.suggestion) for p in found] == [
+        ("unknown_field", "a", "task_id"),
+        ("unknown_field", "a", "command"),
+        ("unknown_field", "b", "task_id"),
+        ("unknown_field", "b", "dependencies"),
+        ("bad_value", "a", None),
+        ("unknown_dependency", "b", None),
+    ]
+    with pytest.raises(ValidationError) as caught:
+        read_both(TaskGraph, [], [{"name": "w", "cores": 4, "mem": 1}])
+    assert [p.suggestion for p in caught.value.problems] == ["worker_id", "cpu_cores_available", "memory_available_mb"]
 
 
 @pytest.mark.parametrize(
@@ -102,24 +182,49 @@ def test_an_unknown_dependency_is_named_with_the_nearest_id():
         ("cpu_cores_required", float("inf"), "bad_value"),
         ("cpu_cores_required", 2147483.648, "bad_value"),
         ("cpu_cores_required", 10**400, "bad_value"),
+        ("cpu_cores_required", 10**5000, "bad_value"),
+        ("cpu_cores_required", Fraction(10**5000, 3), "bad_value"),
+        ("cpu_cores_required", Fraction(1, 3), "bad_value"),
+        ("cpu_cores_required", Decimal("sNaN"), "bad_value"),
+        ("cpu_cores_required", np.array([1.0, 2.0]), "bad_type"),
+        ("cpu_cores_required", np.array([1.0]), "bad_type"),
+        ("cpu_cores_required", np.array(None), "bad_type"),
+        ("cpu_cores_required", np.bool_(True), "bad_type"),
+        ("cpu_cores_required", 2j, "bad_type"),
         ("cpu_cores_required", True, "bad_type"),
         ("cpu_cores_required", "2", "bad_type"),
         ("cpu_cores_required", None, "bad_type"),
         ("memory_required_mb", -1, "bad_value"),
         ("memory_required_mb", 2**31, "bad_value"),
         ("memory_required_mb", 10**30, "bad_value"),
+        ("memory_required_mb", 10**5000, "bad_value"),
+        ("memory_required_mb", np.array([1, 2]), "bad_type"),
+        ("memory_required_mb", Decimal("sNaN"), "bad_type"),
+        ("memory_required_mb", Fraction(1, 2), "bad_type"),
+        ("memory_required_mb", float("inf"), "bad_type"),
         ("memory_required_mb", 1.5, "bad_type"),
         ("memory_required_mb", "4G", "bad_type"),
         ("memory_required_mb", False, "bad_type"),
         ("priority", 2**31, "bad_value"),
+        ("priority", 10**5000, "bad_value"),
         ("priority", 0.5, "bad_type"),
         ("duration", -1, "bad_value"),
         ("duration", float("nan"), "bad_value"),
+        ("duration", 10**5000, "bad_value"),
+        ("duration", Decimal("sNaN"), "bad_value"),
+        ("duration", np.array([1.0, 2.0]), "bad_type"),
         ("duration", 1e10, "bad_value"),
         ("duration", "1s", "bad_type"),
         ("duration", True, "bad_type"),
         ("max_retries", -1, "bad_value"),
         ("max_retries", 1.5, "bad_type"),
+        ("max_retries", 10**5000, "bad_value"),
+        ("resources", {"gpu": 10**5000}, "bad_value"),
+        ("resources", np.array([1, 2]), "bad_type"),
+        ("status", np.array([1, 2]), "bad_value"),
+        ("command", np.array(["x", "y"]), "bad_type"),
+        ("dependencies", np.array(["other"]), "bad_type"),
+        ("priority", Unshowable(), "bad_type"),
         ("resources", {"gpu": -1}, "bad_value"),
         ("resources", {"gpu": 0.5}, "bad_type"),
         ("resources", {"": 1}, "bad_value"),
@@ -130,6 +235,7 @@ def test_an_unknown_dependency_is_named_with_the_nearest_id():
         ("status", TaskStatus.RUNNING, "bad_value"),
         ("status", "done", "bad_value"),
     ],
+    ids=lambda value: show_value(value)[:40],
 )
 def test_one_wrong_value_is_named(field, value, kind):
     fields = {"task_id": "t", "command": "x", field: value}
@@ -144,6 +250,8 @@ def test_one_wrong_value_is_named(field, value, kind):
         {"cpu_cores_required": 0, "memory_required_mb": 0, "duration": 0},
         {"cpu_cores_required": 0.001},
         {"cpu_cores_required": 0.1 + 0.2},
+        {"cpu_cores_required": Fraction(1, 2), "duration": Fraction(1, 3)},
+        {"cpu_cores_required": Decimal("0.5"), "duration": Decimal("2.5")},
         {"cpu_cores_required": np.float32(0.5), "memory_required_mb": np.uint16(7), "priority": np.int8(-1)},
         {"memory_required_mb": 128.0, "max_retries": 2.0},
         {"dependencies": {"other"}, "resources": {"gpu": np.int64(1)}},
@@ -160,6 +268,36 @@ def test_what_is_unusual_but_right_is_taken(fields):
         assert set(graph.deps.tolist()) == {1}
 
 
+def test_the_tasks_of_a_graph_are_plain():
+    given = Task(np.str_("t"), [np.str_("x")], {np.str_("o")}, np.float64(1), np.int8(3), resources={np.str_("g"): 1.0})
+    task, _ = TaskGraph([given, Task(np.str_("o"), np.str_("x"))]).tasks
+    assert (type(task.task_id), type(task.command[0]), type(task.memory_required_mb)) == (str, str, int)
+    assert task == Task("t", ["x"], ("o",), 1.0, 3, resources={"g": 1}) and type(given.task_id) is np.str_
+
+
+def test_text_that_cannot_be_written_is_a_problem():
+    tasks = [Task("a\ud800", "x"), Task("b", "\udfff x"), Task("c", ["x", "\ud800"]), Task("ok", "ünï 名前")]
+    tasks.append(Task("d", "x", resources={"gpu\ud800": 1}))
+    with pytest.raises(ValidationError) as caught:
+        read_both(TaskGraph, tasks, [Worker("w\ud800", 1, 1)], each=True)
+    assert [(p.kind, p.field) for p in caught.value.problems] == [
+        ("bad_value", "task_id"),
+        ("bad_value", "command"),
+        ("bad_value", "command"),
+        ("bad_value", "resources"),
+        ("bad_value", "worker_id"),
+    ]
+    assert "cannot be written as UTF-8" in str(caught.value)
+    str(caught.value).encode("ascii")
+
+
+def test_messages_hold_no_control_characters():
+    text = str(ValidationError(problems_of([Task("a\nb\x1b[2J", "x", ["c\n"]), Task("a\nb\x1b[2J", "")])))
+    assert "\x1b" not in text and text.count("\n") == 3 and r"a\nb\x1b[2J: " in text
+    (problem,) = problems_of([Task("a\n", "x", ["b"]), Task("b", "x", ["a\n"])])
+    assert problem.path == ("a\n", "b", "a\n") and r"a\n -> b -> a\n" in str(problem)
+
+
 def test_what_is_no_task_at_all_is_named_by_its_place():
     (problem,) = problems_of([Task("a", "x"), 5])
     assert (problem.kind, problem.where) == ("bad_type", "tasks[1]")
@@ -173,6 +311,40 @@ def test_cycles_that_share_no_task_are_all_found():
     rings[3] = Task("b0", "x", ["a0", "b1"])
     found = problems_of([*rings, Task("tail", "x", ["b0"]), Task("free", "x")])
     assert {p.path for p in found} == {("a0", "a1", "a2", "a0"), ("b0", "b1", "b2", "b0")}
+
+
+def test_of_every_knot_the_shortest_cycle_through_its_first_task_is_told():
+    pairs = [Task(f"t{i}", "x", [f"t{j}" for j in (i - 1, i + 1) if 0 <= j < 5]) for i in range(5)]
+    detour = [Task("a", "x", ["b", "c"]), Task("b", "x", ["c"]), Task("c", "x", ["d"]), Task("d", "x", ["a"])]
+    assert [p.path for p in problems_of([*pairs, *detour])] == [("t0", "t1", "t0"), ("a", "c", "d", "a")]
+
+
+def test_long_chains_of_knots_and_many_slips_take_no_time():
+    n = 20_000
+    began = time.perf_counter()
+    pairs = [Task(f"t{i}", "x", [f"t{j}" for j in (i - 1, i + 1) if 0 <= j < n]) for i in range(n)]
+    (problem,) = problems_of(pairs)
+    assert problem.path == ("t0", "t1", "t0")
+    tasks = [Task(f"task_{i:05}", "x") for i in range(n)]
+    slips = [Task(f"slip{i}", "x", [f"tsk_{i * 37:05}"]) for i in range(40)]
+    found = problems_of(tasks + slips)
+    assert [p.suggestion for p in found] == [f"task_{i * 37:05}" for i in range(20)] + [None] * 20
+    assert time.perf_counter() - began < 4, "it took 70 s when it was quadratic"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("algin_reads", "align_reads"),
+        ("align_read", "align_reads"),
+        ("sort_7x13", "sort_7213"),
+        ("ort_0001", "sort_0001"),
+    ],
+)
+def test_a_slip_is_found_among_many_that_are_alike(written, meant):
+    tasks = [Task("align_reads", "x"), *(Task(f"sort_{i:04}", "x") for i in range(5000) if i != 13)]
+    tasks += [Task("sort_7213", "x"), Task("z", "x", [written])]
+    assert problems_of(tasks)[0].suggestion == meant
 
 
 def test_depth_is_not_limited():

@@ -21,6 +21,7 @@ from fastsched import _core
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fastsched"
 FLOORS = {
+    "names": 0,
     "errors": 1,
     "_heap": 1,
     "_fit": 1,
@@ -35,21 +36,25 @@ FLOORS = {
     "_core": 3,
     "policy": 3,
     "ranks": 3,
+    "cycles": 3,
     "_read": 3,
     "columns": 3,
     "events": 3,
     "plan": 3,
     "_timeline": 4,
     "graph": 4,
-    "formats": 4,
     "explain": 4,
+    "formats": 5,
     "planner": 5,
     "state": 6,
     "engines": 6,
     "runtime": 7,
     "gantt": 8,
+    "progress": 8,
     "__init__": 8,
-    "cli": 9,
+    "report": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 CLEAN = (
     "_arrow",
@@ -63,6 +68,7 @@ CLEAN = (
     "_read",
     "columns",
     "ranks",
+    "cycles",
     "graph",
     "state",
     "planner",
@@ -70,6 +76,7 @@ CLEAN = (
     "model",
     "plan",
     "errors",
+    "names",
     "gantt",
     "runtime/liveness",
 )
@@ -197,11 +204,13 @@ def test_the_stub_of_the_core_is_true():
         and not inspect.ismodule(getattr(_core, name))
     }
     assert told | {"Facts"} == names
+    inherited: set[str] = set()
     for name, klass in classes.items():
         real = vars(_core.Core if name == "Core" else _core.Core.__base__)
         methods = {node.name for node in klass.body if isinstance(node, ast.FunctionDef)} - {"__init__"}
         fields = {node.target.id for node in klass.body if isinstance(node, ast.AnnAssign)}
-        assert {name for name in real if not name.startswith("_")} == methods | fields
+        assert {name for name in real if not name.startswith("_")} - inherited == methods | fields
+        inherited |= methods
         for node in klass.body:
             if not isinstance(node, ast.FunctionDef) or node.name == "__init__":
                 continue

@@ -12,10 +12,12 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastsched
 from fastsched import Reason, RunInterrupted, Task, ValidationError, Worker, run
+from fastsched.engines.local import LocalEngine
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
@@ -32,6 +34,7 @@ from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
 from fastsched.state import State
 
 S = 1_000_000_000
+ROOM = {"cpu_cores_available": 1, "memory_available_mb": 1024}
 TWO = [Worker("w1", 1, 1024), Worker("w2", 1, 1024)]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
@@ -301,6 +304,20 @@ def test_a_command_means_the_same_with_and_without_a_shell():
         "script": "./script one",
         "lines": "echo one\necho two",
         "comment": "echo one # two",
+        "escapes": "echo -e one\\\\ttwo",
+        "version": "echo --version",
+        "dashes": "printf %s-%s one two",
+        "help": "true --help",
+        "place": "pwd -L",
+        "no-break space": "ls -d\u00a0/etc . || echo refused",
+        "no-break words": "ls\u00a0-d 2>/dev/null; echo $?",
+        "return": "basename one\r",
+        "tab": "basename\t/one/two",
+        "vertical": "basename /one/two\v",
+        "two spaces": "basename  /one/two",
+        "last space": "basename /one/two ",
+        "wide": "basename /one/ünï",
+        "caret": "basename /one/a^b",
     }
     Path("script").write_text("echo script $1\n")  # no #! line: only a shell can run it
     os.chmod("script", 0o755)
@@ -308,9 +325,26 @@ def test_a_command_means_the_same_with_and_without_a_shell():
     assert result.all_completed, result.reasons
     for name, command in commands.items():
         if name != "variable":
-            expected = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
-            assert Path(result.last_attempts[name].stdout).read_text() == expected, name
+            expected = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True).stdout
+            assert Path(result.last_attempts[name].stdout).read_bytes() == expected, name
     assert Path(result.last_attempts["variable"].stdout).read_text() == "variable\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["ls\u00a0-d", "kill -l 9", "test 1 -eq 1", "time -p true", "echo -n x", "true --help"]
+)
+def test_no_program_stands_in_for_what_the_shell_does_itself(command):
+    shell = subprocess.run(["/bin/sh", "-c", command], capture_output=True)
+    last = run([Task("a", command)], TWO, max_retries=0).last_attempts["a"]
+    assert last.exit_code == shell.returncode and Path(last.stdout).read_bytes() == shell.stdout
+
+
+def test_a_program_that_an_earlier_command_put_there_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    put = "printf '#!/bin/sh\necho mine\n' > basename; chmod +x basename"
+    tasks = [Task("old", "basename /x"), Task("put", put, ["old"]), Task("new", "basename /x", ["put"])]
+    result = run(tasks, [TWO[0]])
+    assert [Path(result.last_attempts[i].stdout).read_text() for i in ("old", "new")] == ["x\n", "mine\n"]
 
 
 def test_commands_are_told_who_they_are(monkeypatch):
@@ -360,6 +394,31 @@ def test_ids_that_cannot_name_files_still_have_outputs():
     for attempt in result.attempts:
         assert Path(attempt.stdout).read_text() == attempt.task_id
         assert Path(attempt.stdout).parent == Path(result.run_dir).absolute() / "logs"
+
+
+def test_every_run_has_a_folder_of_its_own():
+    """Also two of one process within a second; outputs are never written over."""
+    results = [run([Task("a", f"echo {i}")], TWO) for i in range(4)]
+    assert len({result.run_dir for result in results}) == 4
+    for i, result in enumerate(results):
+        assert Path(result.last_attempts["a"].stdout).read_text() == f"{i}\n"
+
+
+def test_a_folder_that_holds_an_earlier_run_is_refused():
+    first = run([Task("a", "echo first")], TWO, run_dir="here")
+    with pytest.raises(FileExistsError, match=r"earlier run.*another folder.*'here'"):
+        run([Task("a", "echo second; touch never")], TWO, run_dir=Path("here"))
+    assert Path(first.last_attempts["a"].stdout).read_text() == "first\n" and not os.path.exists("never")
+    os.mkdir("mine")
+    Path("mine/notes").write_text("kept")
+    assert run([Task("a", "true")], TWO, run_dir="mine").all_completed and Path("mine/notes").read_text() == "kept"
+
+
+def test_strings_and_numbers_of_numpy_are_run():
+    tasks = [Task(np.str_("a"), np.str_("exit 1")), Task("b", ["echo", np.str_("x")]), Task("c", ("echo", "x"))]
+    workers = [Worker(np.str_("w1"), np.float32(1), np.int64(512)), {"worker_id": np.str_("w2"), **ROOM}]
+    result = run(tasks, workers, max_retries=np.int64(1))
+    assert result == {"a": "FAILED", "b": "COMPLETED", "c": "COMPLETED"} and len(result.attempts) == 4
 
 
 def test_what_a_command_leaves_in_its_group_is_ended_with_it():
@@ -448,6 +507,28 @@ def test_a_second_ctrl_c_does_not_wait():
     assert not marked_processes("5678.9")
 
 
+def test_the_longest_times_that_are_taken_are_waited_for():
+    longest = {"heartbeat_s": 999_999, "lease_s": 1_000_000, "grace_s": 1_000_000}
+    assert run([Task("a", "sleep 0.1")], TWO, **longest) == {"a": "COMPLETED"}
+
+
+def test_when_asking_to_end_fails_everything_is_killed(monkeypatch):
+    """Whatever breaks in the middle of closing, no command outlives the run."""
+
+    def breaks(self, host, deadline):
+        raise ZeroDivisionError("in closing")
+
+    def interrupt(event):
+        if isinstance(event, AttemptStarted):
+            threading.Thread(target=lambda: (wait_until(lambda: Path("b").exists()), signal.raise_signal(2))).start()
+
+    monkeypatch.setattr(LocalEngine, "_drain_until_gone", breaks)
+    commands = ["trap '' TERM; touch a; sleep 6789.1; :", "trap '' TERM; sleep 0.1; touch b; setsid sleep 6789.1; :"]
+    with pytest.raises(ZeroDivisionError):
+        run([Task(f"t{i}", command) for i, command in enumerate(commands)], TWO, on_event=interrupt, grace_s=60)
+    assert not marked_processes("6789.1")
+
+
 def test_an_exception_in_on_event_is_logged_and_the_run_goes_on(caplog):
     def on_event(event):
         raise ZeroDivisionError("in on_event")
@@ -491,10 +572,18 @@ def test_what_cannot_run_is_said_before_anything_starts():
         run([Task("a", "touch never")], TWO, rank="fif")
     with pytest.raises(ValueError, match="heartbeat_s"):
         run([Task("a", "touch never")], TWO, lease_s=0.5)
-    with pytest.raises(ValueError, match="grace_s"):
-        run([Task("a", "touch never")], TWO, grace_s=-1)
+    for wrong in (float("inf"), float("nan"), 1e300, 10**5000, -1, "1", None, True):
+        for name in ("lease_s", "heartbeat_s", "grace_s"):
+            with pytest.raises(ValueError, match=f"{name} is"):
+                run([Task("a", "touch never")], TWO, **{name: wrong})
     with pytest.raises(NotADirectoryError):
         run([Task("a", "touch never")], TWO, cwd="missing")
+    with pytest.raises(ValidationError) as caught:
+        run([Task("a\ud800", "touch never"), Task("b", "\ud800")], [Worker("w", -1, 1)])
+    assert [p.field for p in caught.value.problems] == ["task_id", "command", "cpu_cores_available"]
+    for wrong in ("3", True, 1.5, -1):
+        with pytest.raises(ValueError, match="max_retries"):
+            run([Task("a", "touch never")], TWO, max_retries=wrong)
     assert not os.path.exists("never") and not os.path.exists(".fastsched")
     result = run([Task("a", "true"), Task("big", "touch never", (), 64)], TWO)
     assert result == {"a": "COMPLETED", "big": "FAILED"} and result.reasons == {"big": "UNSATISFIABLE"}

@@ -1,5 +1,7 @@
 """fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
 
+from importlib.metadata import version as _version
+
 from .errors import (
     FastschedError,
     FormatError,
@@ -15,6 +17,8 @@ from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .runtime.scheduler import run
+
+__version__ = _version("fastsched")
 
 __all__ = [
     "Attempt",

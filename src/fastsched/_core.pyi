@@ -146,6 +146,9 @@ class Facts:
         """Book that a known worker has come, with all its capacity free and a clean name: a new incarnation. Of one
         that drains, that it stays. Raises InternalError where it was there."""
 
+    def add_resources(self, capacity: npt.NDArray[Any]) -> None:
+        """Count m more resources, of which the workers have capacity (W, m) and no task has asked for any yet."""
+
     def resize_worker(self, worker: int, capacity: npt.NDArray[Any], now: int) -> None:
         """Book that a worker's capacity (K,) has changed. While it holds more than that, it takes nothing."""
 
@@ -182,8 +185,8 @@ class Facts:
         """The attempts that did not complete, in the order of their ends: task, worker, attempt, start, end, reason."""
 
     def worker_columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Columns of length W: live, expected, draining, shown (takes tasks), incarnation, trust (0, 1 quarantined, 2 on
-        probation), strikes, terms, release (ns). Views."""
+        """Columns of length W: live, expected, draining, shown (takes tasks), incarnation, trust (0, 1 quarantined,
+        2 on probation), strikes, terms, release (ns). Views."""
 
     def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
         """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""

@@ -74,6 +74,11 @@ cdef class Core(Facts):
             for i in range(self.n_started)
         ]
 
+    def add_resources(self, capacity):
+        """Count more resources. See the .pyi."""
+        super().add_resources(capacity)
+        self.extra = np.zeros(self.n_resources, dtype=np.int32)
+
     def overtook(self, int32_t task, now):
         """Book that a task was passed by, as it was told before. See the .pyi."""
         self._check_open(now)

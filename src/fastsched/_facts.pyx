@@ -152,8 +152,8 @@ cdef class Facts:
 
     def _extend_columns(self, m, demand, duration, priority, key, max_retries):
         n = self.n_tasks
-        if self.oom_growth > 1000:
-            demand = demand.copy()          # it will be written to
+        if self.oom_growth > 1000 or not demand.flags.writeable:
+            demand = demand.copy()          # it will be written to, or is not known to be ours
         self.demand = _extended(self.demand, n * self.n_resources, m * self.n_resources, demand.reshape(-1))
         self.duration = _extended(self.duration, n, m, np.ascontiguousarray(duration, dtype=np.int64))
         self.priority = _extended(self.priority, n, m, np.ascontiguousarray(priority, dtype=np.int64))
@@ -350,6 +350,27 @@ cdef class Facts:
         self.expected[worker] = self.draining[worker] = 0
         self._show(worker)
         self.total_stale = self.most_stale = True
+
+    def add_resources(self, capacity):
+        """Count more resources: what the workers have of them; no task has asked for any yet. See the .pyi."""
+        cdef int32_t worker
+        cdef Py_ssize_t n = self.n_tasks, w = self.n_workers, k = self.n_resources, stride = self.stride
+        capacity = np.asarray(capacity, dtype=np.int64)
+        if capacity.shape[0] != w or (capacity < 0).any() or (capacity >= 2**31).any():
+            raise ValueError(f"a row of amounts below 2**31 for each of {w} workers is wanted")
+        more = capacity.shape[1]
+        wide = np.full((more, stride), -1, dtype=np.int32)
+        wide[:, :w] = capacity.T
+        self.capacity = np.concatenate((np.asarray(self.capacity), wide.reshape(-1)))
+        self.free = np.concatenate((np.asarray(self.free), np.full(more * stride, -1, dtype=np.int32)))
+        self.total = np.zeros(k + more, dtype=np.int64)
+        self.demand = _with_columns(self.demand, n, k, more)
+        self.slot_demand = _with_columns(self.slot_demand, self.n_slots, k, more)
+        self.n_resources = k + more
+        self.total_stale = self.most_stale = True
+        self._bound_grid()
+        for worker in range(w):
+            self._show(worker)
 
     def resize_worker(self, int32_t worker, capacity, now):
         """Book that a worker's capacity has changed. See the .pyi."""
@@ -1115,6 +1136,13 @@ cdef inline bint _to_be_avoided(uint8_t reason) noexcept nogil:
 def _numbered(rows, numbers):
     """The number of each row of demands; what is new among them is given the next one."""
     return np.array([numbers.setdefault(tuple(row), len(numbers)) for row in rows.tolist()], dtype=np.int64)
+
+
+def _with_columns(amounts, n, k, more):
+    """n rows of k amounts, in one piece, with so many columns of zeros behind them."""
+    rows = np.zeros((n, k + more), dtype=np.int32)
+    rows[:, :k] = np.asarray(amounts)[:n * k].reshape(n, k)
+    return rows.reshape(-1)
 
 
 def _wider(amounts, k, had, stride, fill):

@@ -76,7 +76,7 @@ if Task.__struct_fields__ != (
     raise ImportError("the fields of Task are not the ones that the reader knows; this is a bug, please report it")
 
 
-def read_tasks(list tasks, object pending):
+def read_tasks(list tasks, object pending, dict known):
     """The plain fields of the tasks as columns, or None where anything is odd. See the .pyi."""
     cdef Py_ssize_t n = len(tasks), i, count = 0
     cdef int64_t whole
@@ -157,7 +157,9 @@ def read_tasks(list tasks, object pending):
             return None
     if len(index) != n:
         return None
-    deps = read_dependencies(rows, index, count)
+    if known and not index.keys().isdisjoint(known):
+        return None
+    deps = read_dependencies(rows, index, known, count)
     if deps is None:
         return None
     return (
@@ -166,9 +168,11 @@ def read_tasks(list tasks, object pending):
     )
 
 
-cdef object read_dependencies(list rows, dict index, Py_ssize_t count):
-    # In: a tuple or a list of names for each task. Out: their indices, or None where one is not in the index.
+cdef object read_dependencies(list rows, dict index, dict known, Py_ssize_t count):
+    # In: a tuple or a list of names for each task. Out: their indices, behind those of the known ones; or None where
+    # one is neither in the index nor known.
     cdef Py_ssize_t at = 0
+    cdef int32_t before = <int32_t>len(known), base
     cdef PyObject* found
     cdef object row, name
     deps_array = np.empty(count, dtype=np.int32)
@@ -178,8 +182,12 @@ cdef object read_dependencies(list rows, dict index, Py_ssize_t count):
             if not PyUnicode_CheckExact(name):
                 return None
             found = PyDict_GetItemWithError(index, name)
+            base = before
+            if found is NULL and before:
+                found = PyDict_GetItemWithError(known, name)
+                base = 0
             if found is NULL or at >= count:
                 return None
-            deps[at] = <int32_t>as_whole(<object>found)
+            deps[at] = base + <int32_t>as_whole(<object>found)
             at += 1
     return deps_array if at == count else None

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .names import show_name
+
 __all__ = [
     "FastschedError",
     "FormatError",
@@ -59,7 +61,7 @@ class Problem:
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return f"{show_name(self.where)}: {self.message}"
 
 
 class ValidationError(FastschedError, ValueError):

@@ -28,8 +28,8 @@ class Explanation:
         waits_for: ids of dependencies that have not completed.
         delayed_until_ns: when its back-off ends.
         avoids: workers on which it failed, the last one first.
-        best_worker: for a ready task, the worker that comes nearest to having room for it now. missing: what that worker
-            lacks, by resource; of its capacity where `unsatisfiable`, else of what is free.
+        best_worker: for a ready task, the worker that comes nearest to having room for it now. missing: what
+            that worker lacks, by resource; of its capacity where `unsatisfiable`, else of what is free.
         unsatisfiable: no worker that is there or expected could ever hold it.
         earliest_ns: when the best worker is expected to have room, by expected durations.
         reserved_on: the worker on which room is kept for it.
@@ -108,7 +108,7 @@ def _explain_ready(
     may_come = present | (there["expected"] != 0)
     holds = may_come & (capacity >= needed).all(axis=1)
     if not holds.any():
-        names = [worker_ids[w] for w in np.nonzero(may_come)[0]]
+        names = [worker_ids[w] for w in np.nonzero(may_come)[0].tolist()]
         best, lacks = nearest_worker(needed, capacity[may_come])
         text = describe_misfit(known["task_id"], needed, names, capacity[may_come], resources)
         missing = {name: int(lack) for name, lack in zip(resources, lacks) if lack}
@@ -118,16 +118,16 @@ def _explain_ready(
     kept = core.reservation()
     reserved_on = worker_ids[kept[1]] if kept and kept[0] == task else None
     shown = there["shown"] != 0
-    candidates = np.nonzero(holds & shown)[0]
-    if not len(candidates):
-        away = np.nonzero(holds)[0]
+    candidates = np.nonzero(holds & shown)[0].tolist()
+    if not candidates:
+        away = np.nonzero(holds)[0].tolist()
         words = {0: "is expected", 1: "is in quarantine", 2: "is on probation, and busy"}
         text = "; ".join(
             f"{worker_ids[w]} could hold it and {words[0 if there['expected'][w] else int(there['trust'][w])]}"
             for w in away[:SHOWN]
         )
         return Explanation(text=text, best_worker=worker_ids[away[0]], reserved_on=reserved_on, **known)
-    earliest = {int(w): core.earliest_start(task, int(w)) for w in candidates}
+    earliest = {w: core.earliest_start(task, w) for w in candidates}
     best = min(earliest, key=lambda w: (earliest[w] is None, earliest[w] or 0, w))
     lacks = np.maximum(needed - free[best], 0)
     missing = {name: int(lack) for name, lack in zip(resources, lacks) if lack}

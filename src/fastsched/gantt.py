@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .names import fit_width, show_name, width_of
 from .plan import Schedule
 
-__all__ = ["draw", "show_seconds"]
+__all__ = ["SIGNS", "draw", "show_seconds"]
 
-SHADES = " ▁▂▃▄▅▆▇█"
+SIGNS = ("█", "│", "…", " ▁▂▃▄▅▆▇█")
+ASCII_SIGNS = ("#", "|", "~", " .:-=+*%#")
+NARROWEST = 30  # columns; a chart is not drawn narrower, whatever the width
 MOST_BARS = 30  # attempts that are drawn one by one
 MOST_ROWS = 24  # workers that have a row of their own
+Signs = tuple[str, str, str, str]  # full, edge, cut, shades from empty to full
 CHUNK = 4096  # attempts that are spread over the columns at a time
 
 
-def draw(plan: Schedule, width: int) -> list[str]:
+def draw(plan: Schedule, width: int, ascii_only: bool = False) -> list[str]:
     """A chart of at most `width` columns: a bar for each attempt of a small plan, else how busy each worker is.
 
     With more workers than rows, neighbours share one and show their mean.
@@ -26,7 +30,9 @@ def draw(plan: Schedule, width: int) -> list[str]:
     count = len(plan.columns["task"])
     if count == 0 or plan.plan.makespan_ns == 0:
         return []
-    return _draw_bars(plan, width) if count <= MOST_BARS else _draw_busy(plan, width)
+    signs = ASCII_SIGNS if ascii_only else SIGNS
+    width = max(width, NARROWEST)
+    return _draw_bars(plan, width, signs) if count <= MOST_BARS else _draw_busy(plan, width, signs)
 
 
 def show_seconds(seconds: float) -> str:
@@ -42,28 +48,34 @@ def show_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
-def _draw_bars(plan: Schedule, width: int) -> list[str]:
+def _draw_bars(plan: Schedule, width: int, signs: Signs) -> list[str]:
+    full, edge, cut, _ = signs
     columns = plan.columns
     labels = [
-        plan.task_ids[task] + (f" #{attempt}" if attempt > 1 or not completed else "")
+        show_name(plan.task_ids[task]) + (f" #{attempt}" if attempt > 1 or not completed else "")
         for task, attempt, completed in zip(columns["task"], columns["attempt"], columns["completed"])
     ]
-    notes = [plan.worker_ids[worker] for worker in columns["worker"]]
-    room = max(20, width - _longest(labels) - _longest(notes) - 4)
+    notes = [show_name(plan.worker_ids[worker]) for worker in columns["worker"]]
+    indent, behind = min(28, width // 3, _longest(labels)), min(20, width // 5, _longest(notes))
+    room = width - indent - behind - 4
     scale = room / plan.plan.makespan_ns
     lines = []
     for i, (label, note) in enumerate(zip(labels, notes)):
         first = min(room - 1, int(columns["start_ns"][i] * scale))
         last = max(first + 1, round(columns["end_ns"][i] * scale))
-        bar = ("█" if columns["completed"][i] else "x") * (last - first)
-        lines.append(f"{_fit(label, _longest(labels))} │{' ' * first}{bar}{' ' * (room - last)}│ {note[:20]}")
-    return [*lines, _axis(_longest(labels), room, plan.makespan)]
+        bar = (full if columns["completed"][i] else "x") * (last - first)
+        row = f"{' ' * first}{bar}{' ' * (room - last)}"
+        lines.append(f"{fit_width(label, indent, cut)} {edge}{row}{edge} {fit_width(note, behind, cut).rstrip()}")
+    return [*lines, _axis(indent, room, plan.makespan)]
 
 
-def _draw_busy(plan: Schedule, width: int) -> list[str]:
+def _draw_busy(plan: Schedule, width: int, signs: Signs) -> list[str]:
+    _, edge, cut, shades = signs
     groups = np.array_split(np.arange(len(plan.worker_ids)), min(MOST_ROWS, len(plan.worker_ids)))
-    labels = [plan.worker_ids[g[0]] + (f"..{plan.worker_ids[g[-1]]}" if len(g) > 1 else "") for g in groups]
-    room = max(20, width - _longest(labels) - 10)
+    ids = [show_name(worker_id) for worker_id in plan.worker_ids]
+    labels = [ids[g[0]] + (f"..{ids[g[-1]]}" if len(g) > 1 else "") for g in groups]
+    indent = min(28, width // 3, _longest(labels))
+    room = width - indent - 8
     busy, capacity = _busy_cores(plan, room)
     lines = []
     for label, group in zip(labels, groups):
@@ -71,8 +83,9 @@ def _draw_busy(plan: Schedule, width: int) -> list[str]:
         share = busy[group].sum(axis=0) / offered
         # Any work at all is shown; full is shown only where it is.
         level = np.where(share > 0, np.clip(np.ceil(share * 8 - 1e-9), 1, 8), 0).astype(int)
-        lines.append(f"{_fit(label, _longest(labels))} │{''.join(SHADES[x] for x in level)}│ {share.mean():4.0%}")
-    return [*lines, _axis(_longest(labels), room, plan.makespan)]
+        row = "".join(shades[x] for x in level)
+        lines.append(f"{fit_width(label, indent, cut)} {edge}{row}{edge} {share.mean():4.0%}")
+    return [*lines, _axis(indent, room, plan.makespan)]
 
 
 def _busy_cores(plan: Schedule, room: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
@@ -89,11 +102,7 @@ def _busy_cores(plan: Schedule, room: int) -> tuple[npt.NDArray[np.float64], npt
 
 
 def _longest(labels: Sequence[str]) -> int:
-    return min(28, max(map(len, labels)))
-
-
-def _fit(label: str, width: int) -> str:
-    return label.ljust(width) if len(label) <= width else label[: width - 1] + "…"
+    return max(map(width_of, labels))
 
 
 def _axis(indent: int, room: int, makespan: float) -> str:

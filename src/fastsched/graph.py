@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,34 +21,37 @@ from ._graphs import successors, topological_order
 from ._order import number_rows
 from ._read import read_tasks
 from .columns import ArrayLike, Columns
+from .cycles import find_cycles
 from .errors import Problem, ValidationError
 from .model import (
     AMOUNT_LIMIT,
+    MISSING,
     RESERVED_RESOURCES,
     Findings,
     Task,
     TaskStatus,
     Worker,
     from_mapping,
-    nearest,
+    is_list,
     usable_id,
 )
+from .names import Nearest, show_name, show_value
 
-__all__ = ["CompiledGraph", "DemandClasses", "WorkerTable"]
+__all__ = ["CompiledGraph", "DemandClasses", "WorkerTable", "read_both"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
 MAX_CLASSES = 256  # beyond it, demand classes are merged
 FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
-SUGGESTION_POOL = 20_000  # names that are compared for it
-CYCLE_ROUNDS = 20  # each finds at least one cycle, if there is one; tangles may have more than can be listed
+SUGGESTION_POOL = 100_000  # names that are compared for it
 TOO_LONG = Problem(
     "bad_value", "tasks", "the durations add up to more than 146 years, which the clock cannot hold", "duration"
 )
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Graph = TypeVar("Graph", bound="CompiledGraph")
 
 
 class CompiledGraph:
@@ -56,7 +60,8 @@ class CompiledGraph:
     `TaskGraph(tasks)` is made of `Task` objects, `TaskGraph.from_arrays(...)` of arrays.
 
     Attributes:
-        ids: n task ids. tasks: the n `Task` objects; empty for a graph that was made of arrays.
+        ids: n task ids. tasks: the n `Task` objects, with unusual values (a numpy integer, a set) made plain; empty for
+            a graph that was made of arrays.
         dep_ptr (n + 1,) int64, deps int32: row i lists what task i depends on, as given.
         succ_ptr (n + 1,) int64, succ int32: row i lists what depends on task i.
         order (n,) int32: a topological order.
@@ -85,16 +90,26 @@ class CompiledGraph:
     _ids: list[str] | None  # None: each task is called by its index
     _classes: DemandClasses | None = None
 
-    def __init__(self, tasks: Iterable[Task | Mapping[str, Any]]) -> None:
-        self.tasks = _as_structs(Task, tasks, "tasks")
+    def __init__(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        *,
+        known: Mapping[str, int] | None = None,
+        resources: Sequence[str] = RESERVED_RESOURCES,
+    ) -> None:
+        self.tasks: list[Task] = _as_structs(Task, tasks, "tasks")
+        self._known = dict(known or {})
+        self._ids: list[str] | None = None
+        self._classes: DemandClasses | None = None
         try:
-            self._read(self.tasks)
+            self._read(self.tasks, resources)
         except _Odd:
-            self._read(_set_right(self.tasks))
+            self.tasks = _set_right(self.tasks, self._known)
+            self._read(self.tasks, resources)
 
     @classmethod
     def from_arrays(
-        cls,
+        cls: type[Graph],
         indptr: ArrayLike,
         indices: ArrayLike,
         demand: ArrayLike,
@@ -104,7 +119,7 @@ class CompiledGraph:
         max_retries: ArrayLike | None = None,
         ids: Iterable[str] | None = None,
         resources: Sequence[str] = RESERVED_RESOURCES,
-    ) -> TaskGraph:
+    ) -> Graph:
         """Compile n tasks that are given as arrays, without an object for each. They can be planned, not run.
 
         An array is a numpy array, an Arrow array (whatever offers `__arrow_c_array__` or `__arrow_c_stream__`,
@@ -135,11 +150,11 @@ class CompiledGraph:
         if read.ids is not None and not read.has_unique_ids:
             problems += _find_duplicates(read.ids, "", "ids")
         graph = cls.__new__(cls)
-        graph.tasks, graph._ids, graph.resources = [], read.ids, read.names
+        graph.tasks, graph._ids, graph.resources, graph._classes, graph._known = [], read.ids, read.names, None, {}
         if read.dep_ptr is not None:
             graph._set_rows(read.dep_ptr, read.deps)
             if len(graph.order) < read.n:
-                problems += _find_circles(read.dep_ptr, read.deps, read.name_of)
+                problems += _circle_problems(read.dep_ptr, read.deps, read.name_of)
         graph.demand, graph.priority, graph.max_retries = read.demand, read.priority, read.max_retries
         graph.duration, graph.has_durations = read.duration, duration is not None and read.n > 0
         if not problems and not _fits_clock(read.duration):
@@ -165,9 +180,9 @@ class CompiledGraph:
             self._classes = DemandClasses(self.demand)
         return self._classes
 
-    def _read(self, tasks: list[Task]) -> None:
+    def _read(self, tasks: list[Task], resources: Sequence[str]) -> None:
         """Read the tasks as columns. Raises _Odd where anything is not plainly right."""
-        read = read_tasks(tasks, TaskStatus.PENDING)
+        read = read_tasks(tasks, TaskStatus.PENDING, self._known)
         if read is None:
             raise _Odd
         self._ids, dep_ptr, deps, demand, self.duration, self.has_durations = read[:6]
@@ -178,15 +193,20 @@ class CompiledGraph:
         _plain(not found.problems)
         self._set_rows(dep_ptr, deps)
         _plain(len(self.order) == len(self) and _fits_clock(self.duration))
-        self.demand = demand
-        self.resources = RESERVED_RESOURCES
-        if any_resources:
-            named, columns = _read_resources([task.resources for task in tasks])
+        self.demand, self.resources = demand, tuple(resources)
+        if any_resources or len(self.resources) > len(RESERVED_RESOURCES):
+            named, columns = _read_resources([task.resources for task in tasks], self.resources[2:])
             self.resources = (*RESERVED_RESOURCES, *named)
             self.demand = np.column_stack((demand, *columns)).astype(np.int32)
 
     def _set_rows(self, dep_ptr: Int64s, deps: Int32s) -> None:
+        """Take these rows. What tasks of this graph depend on each other is turned round and ordered too."""
         self.dep_ptr, self.deps = dep_ptr, deps
+        before = len(self._known)
+        if before:
+            within = deps >= before
+            count = np.concatenate(([0], np.cumsum(within)))
+            dep_ptr, deps = count[dep_ptr].astype(np.int64), deps[within] - np.int32(before)
         self.succ_ptr, self.succ = successors(dep_ptr, deps)
         self.order = topological_order(dep_ptr, self.succ_ptr, self.succ)
 
@@ -271,13 +291,14 @@ def _plain(holds: bool) -> None:
         raise _Odd
 
 
-def _read_resources(rows: list[Mapping[str, int] | None]) -> tuple[list[str], list[Int64s]]:
-    """The names that any task asks for, sorted, and a column for each."""
+def _read_resources(rows: list[Mapping[str, int] | None], before: Sequence[str]) -> tuple[list[str], list[Int64s]]:
+    """The names from before, those that any task asks for besides, sorted, and a column for each."""
     _plain(all(row is None or isinstance(row, Mapping) for row in rows))
     known = [row or {} for row in rows]
     names = set(chain.from_iterable(known))
     _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))
-    return sorted(names), [_read_whole([row.get(name, 0) for row in known]) for name in sorted(names)]
+    ordered = [*before, *sorted(names - set(before))]
+    return ordered, [_read_whole([row.get(name, 0) for row in known]) for name in ordered]
 
 
 def _read_whole(values: list[Any]) -> Int64s:
@@ -293,13 +314,38 @@ def _read_whole(values: list[Any]) -> Int64s:
 # ---------------------------------------------------------------- item by item
 
 
+def read_both(
+    kind: type[Graph],
+    tasks: Iterable[Task | Mapping[str, Any]],
+    workers: Iterable[Worker | Mapping[str, Any]],
+    *,
+    each: bool = False,
+) -> tuple[Graph, WorkerTable]:
+    """The tasks and the workers as numbers. `each`: look at every task by itself, also where nothing seems odd.
+
+    The quick way does not see text that cannot be written as UTF-8, which is good enough for a plan and not for a run.
+
+    Raises:
+        ValidationError: naming every problem of the tasks and of the workers at once.
+    """
+    try:
+        graph = kind(_set_right(_as_structs(Task, tasks, "tasks")) if each else tasks)
+    except ValidationError as error:
+        try:
+            WorkerTable(workers, RESERVED_RESOURCES)
+        except ValidationError as other:
+            raise ValidationError([*error.problems, *other.problems]) from None
+        raise
+    return graph, WorkerTable(workers, graph.resources)
+
+
 def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
     """The items as objects of their class; mappings are turned into such, anything else is a problem."""
-    if isinstance(items, (str, bytes, Mapping)):
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise ValidationError([Problem("bad_type", what, f"{what} is {type(items).__name__}; a list is wanted")])
     structs = list(items)
     if set(map(type, structs)) <= {kind}:
-        return structs
+        return structs if kind is Task else _with_plain_ids(structs)
     problems = []
     made: list[Any] = []
     for i, item in enumerate(structs):
@@ -308,28 +354,35 @@ def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
             item, wrong = from_mapping(kind, item, where)
             problems += wrong
         elif not isinstance(item, kind):
-            message = f"{item!r} is not a {kind.__name__} or a mapping with its fields"
+            message = f"{show_value(item)} is not a {kind.__name__} or a mapping with its fields"
             problems.append(Problem("bad_type", where, message))
-            item = None
+            item = kind(*[MISSING] * len(kind.__struct_fields__[: 2 if kind is Task else 3]))
         made.append(item)
     if problems:
-        known = [item for item in made if item is not None]
-        if kind is Task:
-            problems += _find_problems(known, whole=len(known) == len(made))
-        raise ValidationError(problems)
-    return made
+        raise ValidationError(problems + (_find_problems(made, {}) if kind is Task else _find_worker_problems(made)))
+    return made if kind is Task else _with_plain_ids(made)
 
 
-def _set_right(tasks: list[Task]) -> list[Task]:
+def _with_plain_ids(workers: list[Worker]) -> list[Worker]:
+    """The workers, with ids that are strings of another kind (numpy's) as plain ones."""
+    return [
+        worker
+        if type(worker.worker_id) is str or not isinstance(worker.worker_id, str)
+        else msgspec.structs.replace(worker, worker_id=str.__str__(worker.worker_id))
+        for worker in workers
+    ]
+
+
+def _set_right(tasks: list[Task], before: Mapping[str, int] | None = None) -> list[Task]:
     """Raise for every problem, or give back the tasks with unusual but right values made plain."""
-    problems = _find_problems(tasks, whole=True)
+    problems = _find_problems(tasks, before or {})
     if problems:
         raise ValidationError(problems)
     plain = str.__str__
     return [
         Task(
             plain(task.task_id),
-            plain(task.command) if isinstance(task.command, str) else task.command,
+            plain(task.command) if isinstance(task.command, str) else [plain(word) for word in task.command],
             tuple(_names(task.dependencies)),
             float(task.cpu_cores_required),
             int(task.memory_required_mb),
@@ -342,13 +395,19 @@ def _set_right(tasks: list[Task]) -> list[Task]:
     ]
 
 
-def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
-    """Every problem of the tasks. `whole`: these are all the tasks, so an unknown dependency is one."""
+def _find_problems(tasks: list[Task], before: Mapping[str, int]) -> list[Problem]:
+    """Every problem of the tasks: of each by itself, and of what they are to one another and to those `before` them."""
     problems = [problem for i, task in enumerate(tasks) for problem in task.find_problems(f"tasks[{i}]")]
     ids = [usable_id(task.task_id) for task in tasks]
     problems += _find_duplicates(ids, "", "tasks")
+    problems += [
+        Problem("duplicate_id", task_id, "this id was submitted before", value=task_id)
+        for task_id in ids
+        if task_id in before
+    ]
     index = {task_id: i for i, task_id in reversed(list(enumerate(ids))) if task_id}
     rows: list[list[int]] = []
+    known: Nearest | None = None
     asked = 0
     for i, task in enumerate(tasks):
         row: list[int] = []
@@ -358,24 +417,29 @@ def _find_problems(tasks: list[Task], whole: bool) -> list[Problem]:
                 problems.append(Problem("self_dependency", where, "depends on itself", "dependencies", name))
             elif name in index:
                 row.append(index[name])
-            elif whole:
-                near = _nearest_id(name, ids) if asked < SUGGESTIONS else None
+            elif name not in before:
+                known = known or Nearest([*ids, *before][:SUGGESTION_POOL])
+                near = known.find(name) if asked < SUGGESTIONS else None
                 asked += 1
-                hint = f"; did you mean {near!r}?" if near else ""
-                message = f"depends on {name!r}, which is not a task{hint}"
+                hint = f"; did you mean {show_value(near)}?" if near else ""
+                message = f"depends on {show_value(name)}, which is not a task{hint}"
                 problems.append(Problem("unknown_dependency", where, message, "dependencies", name, suggestion=near))
         rows.append(row)
-    dep_ptr = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    deps = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(dep_ptr[-1]))
-    problems += _find_circles(dep_ptr, deps, ids.__getitem__)
-    if not problems and sum(task.duration or 0 for task in tasks) * NS >= CLOCK_LIMIT_NS:
+    problems += _cycle_problems(rows, ids.__getitem__)
+    if not problems and sum(float(task.duration or 0) for task in tasks) * NS >= CLOCK_LIMIT_NS:
         problems.append(TOO_LONG)
     return problems
 
 
-def _names(dependencies: object) -> list[str]:
+def _find_worker_problems(workers: list[Worker]) -> list[Problem]:
+    """Every problem of the workers."""
+    problems = [problem for i, worker in enumerate(workers) for problem in worker.find_problems(f"workers[{i}]")]
+    return problems + _find_duplicates([usable_id(worker.worker_id) for worker in workers], "worker ", "workers")
+
+
+def _names(dependencies: Any) -> list[str]:
     """The dependencies that are names at all; the others have been reported by the task itself."""
-    if isinstance(dependencies, (str, bytes)) or not isinstance(dependencies, (Sequence, AbstractSet)):
+    if not is_list(dependencies):
         return []
     names = [str.__str__(name) for name in dependencies if isinstance(name, str)]
     return sorted(names) if isinstance(dependencies, AbstractSet) else names
@@ -400,61 +464,22 @@ def _find_duplicates(ids: list[str], prefix: str, what: str) -> list[Problem]:
     ]
 
 
-def _nearest_id(name: str, ids: list[str]) -> str | None:
-    alike = (task_id for task_id in ids if task_id and abs(len(task_id) - len(name)) <= 2)
-    return nearest(name, [task_id for task_id, _ in zip(alike, range(SUGGESTION_POOL))])
-
-
-def _find_circles(dep_ptr: Int64s, deps: Int32s, name_of: Callable[[int], str]) -> list[Problem]:
+def _circle_problems(dep_ptr: Int64s, deps: Int32s, name_of: Callable[[int], str]) -> list[Problem]:
     """The tasks that depend on themselves, at once or by way of others."""
-    row = np.repeat(np.arange(len(dep_ptr) - 1, dtype=np.int32), np.diff(dep_ptr))
+    at, flat = dep_ptr.tolist(), deps.tolist()
+    rows = [flat[begin:end] for begin, end in pairwise(at)]
     problems = []
-    for i in np.unique(row[row == deps]).tolist():
-        name = name_of(i)
-        problems.append(Problem("self_dependency", name, "depends on itself", "dependencies", name))
-    for path in _find_cycles(len(dep_ptr) - 1, row[row != deps], deps[row != deps]):
-        names = tuple(map(name_of, path))
-        problems.append(Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names))
-    return problems
+    for i, row in enumerate(rows):
+        if i in row:
+            problems.append(Problem("self_dependency", name_of(i), "depends on itself", "dependencies", name_of(i)))
+    rows = [[d for d in row if d != i] for i, row in enumerate(rows)]
+    return problems + _cycle_problems(rows, name_of)
 
 
-def _find_cycles(n: int, row: Int32s, dep: Int32s) -> list[list[int]]:
-    """Cycles that share no task; each begins and ends on its first task. Edge k: task row[k] depends on dep[k].
-
-    What Kahn's pass leaves over is walked along the first dependency that is left over too, until the walk
-    meets itself. The tasks of the cycles found are then taken out, and the rest is sorted again, until nothing
-    is left over, or so often that enough has been found.
-    """
-    cycles: list[list[int]] = []
-    for _ in range(CYCLE_ROUNDS):
-        dep_ptr = np.cumsum(np.bincount(row + 1, minlength=n + 1), dtype=np.int64)
-        left: npt.NDArray[np.bool_] = np.ones(n, dtype=bool)
-        left[topological_order(dep_ptr, *successors(dep_ptr, dep))] = False
-        row, dep = _edges_within(left, row, dep)
-        first = np.flatnonzero(np.diff(row, prepend=-1))
-        onward = dict(zip(row[first].tolist(), dep[first].tolist()))
-        walk_of: dict[int, int] = {}
-        for start in onward:
-            i = start
-            while i not in walk_of:
-                walk_of[i] = start
-                i = onward[i]
-            if walk_of[i] == start:
-                path = [i, onward[i]]
-                while path[-1] != i:
-                    path.append(onward[path[-1]])
-                least = path.index(min(path))
-                cycles.append(path[least:-1] + path[:least] + [path[least]])
-                left[path] = False
-        row, dep = _edges_within(left, row, dep)
-        if not len(row):
-            break
-    return cycles
-
-
-def _edges_within(tasks: npt.NDArray[np.bool_], row: Int32s, dep: Int32s) -> tuple[Int32s, Int32s]:
-    kept = tasks[row] & tasks[dep]
-    return row[kept], dep[kept]
+def _cycle_problems(rows: list[list[int]], name_of: Callable[[int], str]) -> list[Problem]:
+    """One cycle of every knot of tasks, with its path."""
+    paths = [tuple(map(name_of, path)) for path in find_cycles(rows)]
+    return [Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names) for names in paths]
 
 
 def _fits_clock(duration: Int64s) -> bool:
@@ -463,4 +488,4 @@ def _fits_clock(duration: Int64s) -> bool:
 
 def _show(path: tuple[str, ...]) -> str:
     shown = path if len(path) <= 12 else (*path[:6], f"... {len(path) - 11} more ...", *path[-5:])
-    return " -> ".join(shown)
+    return " -> ".join(map(show_name, shown))

@@ -7,17 +7,19 @@ right for one of its kind and says so in `find_problems`; nothing here looks at 
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from enum import Enum
+from numbers import Real
 from typing import Any, cast
 
 import msgspec
 
 from .errors import Problem, ProblemKind
+from .names import nearest, nearest_field, show_value
 
 __all__ = ["AMOUNT_LIMIT", "PRIORITY_LIMIT", "Reason", "Task", "TaskStatus", "Worker", "nearest"]
 
@@ -25,6 +27,7 @@ AMOUNT_LIMIT = 2**31  # every amount (milli-cores, MB, pieces) is below it
 PRIORITY_LIMIT = 2**31
 SECONDS_LIMIT = 10**9  # a duration is at most about 30 years
 RESERVED_RESOURCES = ("cpu_millicores", "memory_mb")
+MISSING = msgspec.UNSET  # stands for a required field that is not there, which has been said already
 
 
 class TaskStatus(str, Enum):
@@ -100,8 +103,7 @@ class Task(_TaskHead, kw_only=True):
         if self.max_retries is not None:
             found.check_whole("max_retries", self.max_retries, 0, AMOUNT_LIMIT)
         found.check_resources(self.resources)
-        if self.status != TaskStatus.PENDING:
-            found.add("bad_value", "status", self.status, f"status is {self.status!r}; a task is given as PENDING")
+        found.check_pending(self.status)
         return found.problems
 
 
@@ -139,43 +141,59 @@ def usable_id(value: object) -> str:
 
 
 def as_float(value: Any) -> float:
-    """The number as a float; infinite where it is too large for one."""
+    """The number as a float; infinite where it is too large for one, nan where it is none."""
     try:
         return float(value)
     except OverflowError:
         return math.inf
+    except ValueError:  # a signalling nan
+        return math.nan
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one, if any is alike at all."""
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return matches[0] if matches else None
+def is_number(value: object) -> bool:
+    """Whether it counts as a number: Python's and numpy's do, truth values and arrays do not."""
+    return isinstance(value, (int, float, Real, Decimal)) and not isinstance(value, bool)
+
+
+def is_list(value: object) -> bool:
+    """Whether it counts as a list of names: sequences and sets do, a text, which would be read by letters, does not."""
+    return isinstance(value, (tuple, list)) or (
+        isinstance(value, (Sequence, AbstractSet)) and not isinstance(value, (str, bytes, Mapping))
+    )
 
 
 def from_mapping(
     kind: type[Task] | type[Worker], mapping: Mapping[str, Any], where: str
-) -> tuple[Task | Worker | None, list[Problem]]:
+) -> tuple[Task | Worker, list[Problem]]:
     """Make a task or a worker of a mapping with the same field names.
 
-    Answers it, or None where a field is missing, and the problems with the names of the fields.
+    Answers it, and the problems with the names of the fields. Ids, commands and dependencies are taken from the field
+    that was written in their place, if there is one, and what is missing is left MISSING, so that the rest can be
+    checked all the same.
     """
     fields = kind.__struct_fields__
-    item_id = usable_id(mapping.get(fields[0]))
+    values = {name: value for name, value in mapping.items() if name in fields}
+    required = fields[: 2 if kind is Task else 3]
+    unknown: list[tuple[str, str | None]] = []
+    for name in mapping:
+        if name not in fields:
+            near = nearest_field(str(name), fields)
+            unknown.append((name, near))
+            if near in required or near == "dependencies":
+                values.setdefault(near, mapping[name])
+    item_id = usable_id(values.get(fields[0]))
     if item_id:
         where = item_id if kind is Task else f"worker {item_id}"
     problems = []
-    for name in mapping:
-        if name not in fields:
-            near = nearest(str(name), fields)
-            hint = f"; did you mean {near!r}?" if near else f"; known: {', '.join(fields)}"
-            problems.append(
-                Problem("unknown_field", where, f"unknown field {name!r}{hint}", str(name), suggestion=near)
-            )
-    missing = [name for name in fields[: 2 if kind is Task else 3] if name not in mapping]
-    for name in missing:
-        problems.append(Problem("missing_field", where, f"field {name!r} is missing", name))
-    item = None if missing else kind(**{name: value for name, value in mapping.items() if name in fields})
-    return item, problems
+    for name, near in unknown:
+        hint = f"; did you mean {near!r}?" if near else f"; known: {', '.join(fields)}"
+        message = f"unknown field {show_value(name)}{hint}"
+        problems.append(Problem("unknown_field", where, message, str(name), suggestion=near))
+    for name in required:
+        if name not in values:
+            problems.append(Problem("missing_field", where, f"field {name!r} is missing", name))
+            values[name] = MISSING
+    return kind(**values), problems
 
 
 class Findings:
@@ -186,75 +204,101 @@ class Findings:
         self.problems: list[Problem] = []
 
     def add(self, kind: ProblemKind, field: str, value: Any, message: str) -> None:
-        """Note one problem of this item."""
-        self.problems.append(Problem(kind, self.where, message, field, value))
+        """Note one problem of this item, unless it is that a field is missing."""
+        if value is not MISSING:
+            self.problems.append(Problem(kind, self.where, message, field, value))
+
+    def refuse(self, kind: ProblemKind, field: str, value: Any, why: str) -> None:
+        """Note that a field has a value that it must not have."""
+        self.add(kind, field, value, f"{field} is {show_value(value)}; {why}")
+
+    def check_text(self, field: str, value: str) -> None:
+        """Text can be written to files and handed to programs as UTF-8."""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            letter = value[error.start]
+            self.refuse("bad_value", field, value, f"{letter!r} is half a character and cannot be written as UTF-8")
 
     def check_id(self, field: str, value: object) -> None:
         """An id is a string with something in it."""
         if not isinstance(value, str):
-            self.add("bad_type", field, value, f"{field} is {value!r}; a string is wanted")
+            self.refuse("bad_type", field, value, "a string is wanted")
         elif not value:
             self.add("empty_id", field, value, f"{field} is empty")
+        else:
+            self.check_text(field, value)
 
     def check_command(self, value: object) -> None:
         """A command is a string or a list of strings, and no NUL can be passed on."""
         words: Sequence[object] = [value] if isinstance(value, str) else cast("Sequence[object]", value)
         if not isinstance(value, (str, list, tuple)) or not all(isinstance(word, str) for word in words):
-            self.add("bad_type", "command", value, f"command is {value!r}; a string or a list of strings is wanted")
+            self.refuse("bad_type", "command", value, "a string or a list of strings is wanted")
         elif not value:
             self.add("bad_value", "command", value, "command is empty")
         elif any("\0" in cast("str", word) for word in words):
             self.add("bad_value", "command", value, "command holds a NUL character")
+        else:
+            for word in words:
+                self.check_text("command", cast("str", word))
+
+    def check_pending(self, value: object) -> None:
+        """A task is given as one that has not begun."""
+        if not isinstance(value, str) or value != TaskStatus.PENDING:
+            self.refuse("bad_value", "status", value, "a task is given as PENDING")
 
     def check_dependencies(self, value: object) -> None:
-        """Dependencies are a list of ids; a single string would be read letter by letter."""
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (Sequence, AbstractSet)):
-            self.add("bad_type", "dependencies", value, f"dependencies is {value!r}; a list of task ids is wanted")
+        """Dependencies are a list or a set of ids."""
+        if not is_list(value):
+            self.refuse("bad_type", "dependencies", value, "a list of task ids is wanted")
             return
-        for item in value:
+        for item in cast("Sequence[object]", value):
             if not isinstance(item, str):
-                self.add("bad_type", "dependencies", item, f"dependency {item!r} is not a string")
+                self.add("bad_type", "dependencies", item, f"dependency {show_value(item)} is not a string")
+            else:
+                self.check_text("dependencies", item)
 
     def check_cores(self, field: str, value: Any) -> None:
         """Cores may be fractional, to three decimals."""
-        if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
-            self.add("bad_type", field, value, f"{field} is {value!r}; a number of cores is wanted")
+        if not is_number(value):
+            self.refuse("bad_type", field, value, "a number of cores is wanted")
             return
         number = as_float(value)
         if not math.isfinite(number) or number < 0 or number * 1000 >= AMOUNT_LIMIT:
             limit = (AMOUNT_LIMIT - 1) / 1000
-            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between 0 and {limit}")
+            self.refuse("bad_value", field, value, f"it must be between 0 and {limit}")
         elif abs(round(number * 1000) / 1000 - number) > 1e-9 * max(1.0, number):
-            self.add("bad_value", field, value, f"{field} is {value!r}; cores are counted to three decimals at most")
+            self.refuse("bad_value", field, value, "cores are counted to three decimals at most")
 
     def check_whole(self, field: str, value: Any, low: int, limit: int) -> None:
         """A whole number in [low, limit)."""
         try:
-            if isinstance(value, (bool, float)) and not (isinstance(value, float) and value.is_integer()):
+            if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
                 raise TypeError
             number = int(value) if isinstance(value, float) else operator.index(value)
         except TypeError:
-            self.add("bad_type", field, value, f"{field} is {value!r}; a whole number is wanted")
+            self.refuse("bad_type", field, value, "a whole number is wanted")
             return
         if not low <= number < limit:
-            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between {low} and {limit - 1}")
+            self.refuse("bad_value", field, value, f"it must be between {low} and {limit - 1}")
 
     def check_seconds(self, field: str, value: Any) -> None:
         """Seconds, 0 or more."""
-        if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
-            self.add("bad_type", field, value, f"{field} is {value!r}; a number of seconds is wanted")
+        if not is_number(value):
+            self.refuse("bad_type", field, value, "a number of seconds is wanted")
         elif not 0 <= as_float(value) <= SECONDS_LIMIT:
-            self.add("bad_value", field, value, f"{field} is {value!r}; it must be between 0 and {SECONDS_LIMIT}")
+            self.refuse("bad_value", field, value, f"it must be between 0 and {SECONDS_LIMIT}")
 
     def check_resources(self, value: object) -> None:
         """Named whole-number amounts; cores and memory have fields of their own."""
         if value is None:
             return
         if not isinstance(value, Mapping):
-            self.add("bad_type", "resources", value, f"resources is {value!r}; a mapping of names to amounts is wanted")
+            self.refuse("bad_type", "resources", value, "a mapping of names to amounts is wanted")
             return
         for name, amount in value.items():
             if not isinstance(name, str) or not name or name in RESERVED_RESOURCES:
-                self.add("bad_value", "resources", name, f"resource name {name!r} cannot be used")
+                self.add("bad_value", "resources", name, f"resource name {show_value(name)} cannot be used")
             else:
-                self.check_whole(f"resources[{name!r}]", amount, 0, AMOUNT_LIMIT)
+                self.check_text("resources", name)
+                self.check_whole(f"resources[{show_value(name)}]", amount, 0, AMOUNT_LIMIT)

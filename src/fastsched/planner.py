@@ -17,7 +17,7 @@ from ._core import REASON_UNSATISFIABLE, Core
 from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
-from .graph import CompiledGraph, WorkerTable
+from .graph import CompiledGraph, WorkerTable, read_both
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
@@ -59,7 +59,7 @@ class TaskGraph(CompiledGraph):
 
     def _play(
         self,
-        workers: Iterable[Worker | Mapping[str, Any]],
+        workers: Iterable[Worker | Mapping[str, Any]] | WorkerTable,
         rank: str,
         fit: str,
         max_retries: int,
@@ -70,9 +70,10 @@ class TaskGraph(CompiledGraph):
         failures: FailureModel | None,
     ) -> tuple[Plan, WorkerTable]:
         """The plan, and all the workers that it knows."""
-        there = WorkerTable(workers, self.resources)
+        there = workers if isinstance(workers, WorkerTable) else WorkerTable(workers, self.resources)
         script = Script(there, self.resources, events)
-        table, seed = script.table, {} if failures is None else {"seed": failures.seed}
+        table = script.table
+        seed: dict[str, Any] = {} if failures is None else {"seed": failures.seed}
         core = make_core(
             self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there), **seed
         )
@@ -84,42 +85,6 @@ class TaskGraph(CompiledGraph):
             **read_failures(self, table, failures),
         )
         return Plan(self, script.most, core.columns(), core.log()), table
-
-
-def schedule(
-    self,
-    workers: Iterable[Worker | Mapping[str, Any]],
-    *,
-    rank: str = "critical-path",
-    fit: str = "most-free",
-    max_retries: int = 3,
-    policy: Policy | None = None,
-    outcome: Outcome | None = None,
-    events: Iterable[WorkerEvent] = (),
-    failures: FailureModel | None = None,
-) -> Plan:
-    """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
-
-    Returns:
-        A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
-    """
-    table = WorkerTable(workers, self.resources)
-    script = Script(table, self.resources, events)
-    policy = policy or Policy()
-    seed = {} if failures is None else {"seed": failures.seed}
-    core = make_core(
-        self, script.table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(table), **seed
-    )
-    ids, worker_ids, told = self.ids if outcome else [], script.table.ids, outcome
-    simulate(
-        core,
-        outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
-        script=script.columns,
-        **read_failures(self, script.table, failures),
-    )
-    plan = Plan(self, script.most, core.columns(), core.log(), tuple(worker_ids))
-    warn_unsatisfiable(self, script.table, plan)
-    return plan
 
 
 def schedule(
@@ -166,9 +131,9 @@ def schedule(
     """
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
-    graph = TaskGraph(tasks)
+    graph, there = read_both(TaskGraph, tasks, workers)
     plan, table = graph._play(
-        workers, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
+        there, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
     )
     warn_unsatisfiable(graph, table, plan)
     return Schedule(graph.ids, table.ids, plan)
@@ -332,5 +297,6 @@ def warn_unsatisfiable(graph: CompiledGraph, table: WorkerTable, plan: Plan) -> 
         describe_misfit(graph.ids[task], graph.demand[task], table.ids, table.capacity, graph.resources)
         for task in hopeless[:3]
     ]
-    more = f"; and {len(hopeless) - 3} more tasks" if len(hopeless) > 3 else ""
+    n_more = len(hopeless) - 3
+    more = f"; and {n_more} more task{'' if n_more == 1 else 's'}" if n_more > 0 else ""
     warnings.warn("; ".join(first) + more, UnsatisfiableWarning, stacklevel=3)

@@ -41,8 +41,8 @@ class Policy:
             in between, after which it is given no task; 0 = never. Another worker must be left.
         probation: the first term of a quarantine, doubled for each further one. After it the worker takes one task
             at a time until one completes.
-        reserve_after: the most urgent ready task that is passed by for so long is given a reservation: room is kept for it
-            on the worker where it can start earliest, and there only tasks that cannot delay it are let past
+        reserve_after: the most urgent ready task that is passed by for so long is given a reservation: room is kept for
+            it on the worker where it can start earliest, and there only tasks that cannot delay it are let past
             (EASY backfilling). None = never: in a finite plan nothing starves.
         seed: of all chance.
     """
@@ -98,8 +98,8 @@ class WorkerEvent:
 
     Args:
         at: seconds of virtual time.
-        what: `join` (a `Worker` that is new, or one that was there before, which comes back), `leave` (known beforehand:
-            what runs there is tried again at no charge), `lose` (charged to `Policy.max_losses`), `drain` (it takes
+        what: `join` (a `Worker` that is new, or one that was there before, which comes back), `leave` (known
+            beforehand: what runs there is tried again at no charge), `lose` (charged to `Policy.max_losses`), `drain` (it takes
             nothing more and leaves when it is empty), `resize` (a `Worker` with its new capacity).
         worker: a worker's id, a `Worker`, or a list of these: a whole rack at once.
     """
@@ -163,14 +163,14 @@ def _values(given: Any) -> list[Any]:
 
 
 def _check_seconds(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         raise TypeError(f"{what} is {value!r}; a number of seconds is wanted")
     if not 0 <= value <= SECONDS_LIMIT:
         raise ValueError(f"{what} is {value!r}; it must be between 0 and {SECONDS_LIMIT}")
 
 
 def _check_share(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         raise TypeError(f"{what} is {value!r}; a number from 0 to 1 is wanted")
     if not (math.isfinite(value) and 0 <= value <= 1):
         raise ValueError(f"{what} is {value!r}; a number from 0 to 1 is wanted")

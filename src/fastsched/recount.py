@@ -6,6 +6,7 @@ and for doubt; the core's `check()` calls it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def _check_trees(state: npt.NDArray[np.uint8], inner: Columns, demand: Amounts) 
         _demand(
             (inner["task_at"][inner["first_leaf"][s] + inner["leaf_of"][mine]] == mine).all(), "a leaf is another's"
         )
-        for below, above in zip(rows, rows[1:]):
+        for below, above in pairwise(rows):
             least = below.reshape(-1, FAN).min(axis=1)
             _demand((above[: len(least)] == least).all(), "a tree node is not its least child")
     for first, last in zip(inner["layer_slot"], inner["layer_slot"][1 : inner["n_layers"] + 1]):

@@ -148,9 +148,9 @@ class State:
         choices = self._tell(now)
         if self._core.reservation_changed:
             kept = self._core.reservation()
-            names = (self.ids[kept[0]], self.workers[kept[1]].worker_id) if kept else (None, None)
             # A reservation that was made and used at once is already dropped again.
-            choices.append(RoomReserved(*names, now))
+            task_id, worker_id = (self.ids[kept[0]], self.workers[kept[1]].worker_id) if kept else (None, None)
+            choices.append(RoomReserved(task_id, worker_id, now))
         choices += [
             AttemptStarted(self.ids[task], self.workers[worker].worker_id, attempt, now)
             for task, worker, attempt in started
@@ -336,7 +336,7 @@ class State:
     # ------------------------------------------------------------ what follows
 
     def _tell(self, now: int) -> list[Event]:
-        """What followed from facts since the last call: notices, and a `TaskFailed` for every task that failed for good."""
+        """What followed from facts since the last call: notices, and a `TaskFailed` for every task that failed."""
         events: list[Event] = []
         fresh = self._core.notices[self._noticed :]
         self._noticed += len(fresh)

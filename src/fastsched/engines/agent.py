@@ -28,8 +28,18 @@ from collections.abc import Sequence
 
 MARK = "FASTSCHED_MARK_"  # begins the name of a variable that every command of this agent, and only those, have
 SHELL = "/bin/sh"
-# With none of these in it, a command means the same without a shell.
-SHELL_SYNTAX = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n")
+# With none of these in it, and none of the words below in front, a command means the same without a shell.
+SHELL_SYNTAX = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}^")
+# What sh (POSIX, dash, bash, ksh, busybox) does itself, though there may be a program of that name that differs.
+SHELL_WORDS = frozenset(
+    """
+    . : alias bg bind break builtin caller case cd chdir command compgen complete compopt continue coproc declare dirs
+    disown do done echo elif else enable esac eval exec exit export false fc fg fi for function getopts hash help
+    history if in jobs kill let local logout mapfile namespace newgrp popd print printf pushd pwd read readarray
+    readonly return select set shift shopt source suspend test then time times trap true type typeset ulimit umask
+    unalias unset until wait whence while
+    """.split()  # noqa: SIM905
+)
 ORPHAN_GRACE_S = 2.0  # between asking and killing, when the scheduler is gone
 SWEEPS = 50
 
@@ -42,7 +52,6 @@ class Agent:
         self.mark = mark
         self.heartbeat_s = heartbeat_s
         self.keys: dict[int, object] = {}  # process id of a command -> its key
-        self.found: dict[tuple[str, str], str | None] = {}  # (word, PATH) -> the program of that name
         self.inbox = b""
         self.outbox = bytearray()
         self.stopping = False
@@ -133,15 +142,10 @@ class Agent:
         """The program to execute and its arguments; a shell only where the command needs one."""
         if isinstance(command, list):
             return shutil.which(command[0], path=path) or command[0], command
-        words = command.split()
-        if words and SHELL_SYNTAX.isdisjoint(command):
-            place = (words[0], path)
-            if place not in self.found:
-                self.found[place] = shutil.which(words[0], path=path)
-            program = self.found[place]
-            if program:
-                return program, words
-        return SHELL, [SHELL, "-c", command]
+        words = split_plain(command)
+        # Looked for every time: an earlier command may have put a program there.
+        program = shutil.which(words[0], path=path) if words else None
+        return (program, words) if program else (SHELL, [SHELL, "-c", command])
 
     def reap(self) -> None:
         """Report every command that has ended, and end what it left behind in its group."""
@@ -191,6 +195,16 @@ class Agent:
         if self.channel in self.selector.get_map():
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.outbox else 0)
             self.selector.modify(self.channel, wanted)
+
+
+def split_plain(command: str) -> list[str]:
+    """The words of a command that means the same without a shell; none where it might not.
+
+    Only printable ASCII between single spaces: what else parts words, and how, differs from shell to shell.
+    """
+    words = command.split(" ")
+    plain = command.isascii() and command.isprintable() and all(words) and SHELL_SYNTAX.isdisjoint(command)
+    return words if plain and words[0] not in SHELL_WORDS else []
 
 
 def spawn(program: str, argv: list[str], environment: dict[str, str], files: Sequence[tuple[object, ...]]) -> int:

@@ -56,6 +56,8 @@ class LocalEngine:
             raise OSError("running commands needs a POSIX system; planning works everywhere")
         self.cwd = cwd
         self.env = dict(os.environ if env is None else env)
+        if cwd is not None and "PWD" in self.env:
+            self.env["PWD"] = os.path.abspath(cwd)  # as a shell would say it to its commands
         self.heartbeat_s = heartbeat_s
         self.run_mark = uuid.uuid4().hex
         self.hosts: dict[str, Host] = {}
@@ -138,20 +140,29 @@ class LocalEngine:
             self.wake_write.send(b"\0")
 
     def close(self, grace_s: float) -> None:
-        """See `Engine.close`."""
-        for host in self.hosts.values():
-            if host.channel.fileno() >= 0:
-                host.outbox += encode(["stop", grace_s]) + b"\n"
-                with contextlib.suppress(OSError):
-                    host.channel.settimeout(1.0)
-                    host.channel.sendall(host.outbox)
-        deadline = time.monotonic() + grace_s + CLOSE_SLACK_S
-        for host in self.hosts.values():
-            if not self._drain_until_gone(host, deadline):
-                sweep(host.mark)
-        self.selector.close()
-        self.wake_read.close()
-        self.wake_write.close()
+        """See `Engine.close`. Whatever goes wrong in asking, no agent and no command is left when it is over."""
+        gone: set[str] = set()
+        try:
+            for host in self.hosts.values():
+                if host.channel.fileno() >= 0:
+                    host.outbox += encode(["stop", grace_s]) + b"\n"
+                    with contextlib.suppress(OSError):
+                        host.channel.settimeout(1.0)
+                        host.channel.sendall(host.outbox)
+            deadline = time.monotonic() + grace_s + CLOSE_SLACK_S
+            for host in self.hosts.values():
+                if self._drain_until_gone(host, deadline):
+                    gone.add(host.worker_id)
+        finally:
+            for host in self.hosts.values():
+                if host.worker_id not in gone:
+                    host.channel.close()
+                    host.process.kill()
+                    host.process.wait()
+                    sweep(host.mark)
+            self.selector.close()
+            self.wake_read.close()
+            self.wake_write.close()
 
     def hurry(self) -> None:
         """See `Engine.hurry`."""
@@ -160,7 +171,7 @@ class LocalEngine:
                 host.channel.send(encode(["stop", 0]) + b"\n")
 
     def _drain_until_gone(self, host: Host, deadline: float) -> bool:
-        """Read an agent's last words, so that it can say them, until it has gone; kill it at the deadline.
+        """Read an agent's last words, so that it can say them, until it has gone or the deadline has come.
 
         Answers whether it went by itself, having ended and swept all that it had started.
         """
@@ -175,8 +186,6 @@ class LocalEngine:
         try:
             return host.process.wait(max(0.0, deadline - time.monotonic())) == 0
         except subprocess.TimeoutExpired:
-            host.process.kill()
-            host.process.wait()
             return False
 
     def _flush(self, host: Host) -> None:

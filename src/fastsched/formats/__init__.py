@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ from typing import Any
 
 import msgspec
 
-from ..errors import FormatError, MissingExtraError
-from ..model import Task, Worker, nearest
+from ..errors import FormatError, MissingExtraError, Problem, ValidationError
+from ..graph import CompiledGraph, read_both
+from ..model import Task, Worker
+from ..names import nearest_field, show_value
 
 __all__ = ["Job", "load", "load_workers"]
 
 JOB_FIELDS = ("name", "description", "tasks", "workers")
+SUFFIXES = ("", ".json", ".toml")
+HERE = "at the top of the file"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ def load(path: str | Path) -> Job:
     """Read a job file (JSON or TOML) or a WfCommons instance (WfFormat JSON).
 
     Raises:
-        FormatError: where it cannot be read as such. OSError: where it cannot be read at all.
+        FormatError: where it cannot be read as such; what else is wrong with the tasks and workers in it is then
+            named beside it. OSError: where it cannot be read at all.
     """
     from . import wfcommons
 
@@ -46,13 +52,8 @@ def load(path: str | Path) -> Job:
         return wfcommons.read(str(path), data)
     if isinstance(data, list):
         data = {"tasks": data}
-    _check_fields(path, data)
-    if "tasks" not in data:
-        raise FormatError(str(path), "there is no list 'tasks' in it, and it is not a WfCommons instance either")
-    name = data.get("name", path.stem)
-    if not isinstance(name, str):
-        raise FormatError(str(path), f"name is {name!r}; a string is wanted")
-    return Job(name, _list_of(path, data, "tasks"), _list_of(path, data, "workers") if "workers" in data else None)
+    tasks, workers = _read_top(path, data, "tasks")
+    return Job(data.get("name", path.stem), tasks or [], workers)
 
 
 def load_workers(path: str | Path) -> Sequence[Worker | Mapping[str, Any]]:
@@ -63,28 +64,31 @@ def load_workers(path: str | Path) -> Sequence[Worker | Mapping[str, Any]]:
         return data
     if isinstance(data, dict) and "workflow" in data:
         workers = load(path).workers
-    else:
-        _check_fields(path, data)
-        workers = _list_of(path, data, "workers") if "workers" in data else None
-    if workers is None:
-        raise FormatError(str(path), "there is no list 'workers' in it")
-    return workers
+        if workers is None:
+            raise FormatError(str(path), "it is a WfCommons instance that records no machines with their cores")
+        return workers
+    return _read_top(path, data, "workers")[1] or []
 
 
 def _decode(path: Path) -> Any:
     """The content of a JSON or TOML file as plain objects."""
-    content = path.read_bytes()
-    if path.suffix.lower() == ".toml":
-        try:
-            return msgspec.toml.decode(content)
-        except ImportError:
-            raise MissingExtraError("toml", "reading TOML on this Python") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise FormatError(str(path), f"not TOML: {error}") from None
+    suffix = path.suffix.lower()
+    form = "TOML" if suffix == ".toml" else "JSON"
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FormatError(str(path), "it is UTF-16; save it as UTF-8")
+    if not content.strip():
+        raise FormatError(str(path), "the file is empty; a job file is an object with a list 'tasks', in JSON or TOML")
     try:
-        return msgspec.json.decode(content)
+        return msgspec.toml.decode(content) if form == "TOML" else msgspec.json.decode(content)
+    except ImportError:
+        raise MissingExtraError("toml", "reading TOML on this Python") from None
+    except RecursionError:
+        raise FormatError(str(path), f"not {form} of any use: it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(str(path), f"not JSON: {error}{_place(content, str(error))}") from None
+        remedy = "" if suffix in SUFFIXES else f"; {suffix} is not known: a job file is JSON (.json) or TOML (.toml)"
+        place = "" if form == "TOML" else _place(content, str(error))
+        raise FormatError(str(path), f"not {form}: {error}{place}{remedy}") from None
 
 
 def _place(content: bytes, message: str) -> str:
@@ -96,18 +100,41 @@ def _place(content: bytes, message: str) -> str:
     return f", line {before.count(10) + 1}, column {len(before) - before.rfind(10)}"
 
 
-def _check_fields(path: Path, data: Any) -> None:
+def _read_top(path: Path, data: Any, wanted: str) -> tuple[list[Any] | None, list[Any] | None]:
+    """The lists of tasks and of workers. Where the frame around them is wrong, they are checked too and all is said."""
     if not isinstance(data, dict):
-        raise FormatError(str(path), f"it holds a {type(data).__name__}; an object with 'tasks' is wanted")
-    for field in data:
+        raise FormatError(str(path), f"it holds {_kind(data)}; an object with {wanted!r} is wanted")
+    problems: list[Problem] = []
+    lists: dict[str, list[Any]] = {}
+    for field, value in data.items():
+        meant: str | None = field
         if field not in JOB_FIELDS:
-            near = nearest(field, JOB_FIELDS)
-            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(JOB_FIELDS)}"
-            raise FormatError(str(path), f"unknown field {field!r}; {hint}")
+            meant = nearest_field(field, JOB_FIELDS)
+            hint = f"did you mean {meant!r}?" if meant else f"known: {', '.join(JOB_FIELDS)}"
+            message = f"unknown field {show_value(field)}; {hint}"
+            problems.append(Problem("unknown_field", HERE, message, field, suggestion=meant))
+        if meant in ("tasks", "workers") and isinstance(value, list):
+            lists.setdefault(meant, value)
+        elif field in ("tasks", "workers"):
+            problems.append(Problem("bad_type", HERE, f"{field} is {_kind(value)}; a list is wanted", field))
+        elif field == "name" and not isinstance(value, str):
+            problems.append(Problem("bad_type", HERE, f"name is {show_value(value)}; a string is wanted", field))
+    if wanted not in data and wanted not in lists:
+        other = ", and it is not a WfCommons instance either" if wanted == "tasks" else ""
+        problems.append(Problem("missing_field", HERE, f"there is no list {wanted!r} in it{other}", wanted))
+    if problems:
+        try:
+            read_both(CompiledGraph, lists.get("tasks", []), lists.get("workers", []))
+        except ValidationError as error:
+            problems += error.problems
+        raise FormatError(str(path), problems[0].message if len(problems) == 1 else str(ValidationError(problems)))
+    return lists.get("tasks"), lists.get("workers")
 
 
-def _list_of(path: Path, data: Mapping[str, Any], field: str) -> list[Any]:
-    value = data[field]
-    if not isinstance(value, list):
-        raise FormatError(str(path), f"{field} is {type(value).__name__}; a list is wanted")
-    return value
+def _kind(value: object) -> str:
+    """What a value is, in the words of a job file."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}.get(
+        type(value), f"a {type(value).__name__}"
+    )

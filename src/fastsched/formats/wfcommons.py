@@ -15,11 +15,13 @@ import msgspec
 
 from ..errors import FormatError
 from ..model import AMOUNT_LIMIT, Task, Worker
+from ..names import show_value
 from . import Job
 
 __all__ = ["read"]
 
 VERSIONS = ("1.4", "1.5", "1.6")
+SHOWN = 5  # children that are not there
 MEMORY_MB_PER_CORE = 1024  # a task whose memory was not recorded
 UNRECORDED_MEMORY_MB = AMOUNT_LIMIT - 1  # a machine whose memory was not recorded: it binds nothing
 
@@ -82,13 +84,13 @@ def read(path: str, data: Mapping[str, Any]) -> Job:
     try:
         if version == "1.4":
             old = msgspec.convert(workflow.get("tasks"), list[_Task14])
-            tasks = list(_read_14(old))
+            tasks = list(_read_14(path, old))
             machines = workflow.get("machines")
         else:
             specified = msgspec.convert(workflow["specification"]["tasks"], list[_Specified])
             execution = workflow.get("execution") or {}
             executed = msgspec.convert(execution.get("tasks", []), list[_Executed])
-            tasks = list(_read_15(specified, {task.id: task for task in executed}))
+            tasks = list(_read_15(path, specified, {task.id: task for task in executed}))
             machines = execution.get("machines")
         known = msgspec.convert(machines or [], list[_Machine])
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
@@ -97,7 +99,7 @@ def read(path: str, data: Mapping[str, Any]) -> Job:
     return Job(name if isinstance(name, str) else path, tasks, _read_machines(known), recorded=True)
 
 
-def _read_14(tasks: list[_Task14]) -> Iterator[Task]:
+def _read_14(path: str, tasks: list[_Task14]) -> Iterator[Task]:
     """Up to 1.4 tasks call each other by name, and either end may name the other."""
     ids = [task.name if task.id is None or task.id in task.name else f"{task.name}_{task.id}" for task in tasks]
     by_name: dict[str, str] = {}
@@ -105,28 +107,39 @@ def _read_14(tasks: list[_Task14]) -> Iterator[Task]:
         for name in (task.name, task.id, task_id):
             if name:
                 by_name.setdefault(name, task_id)
-    parents = _both_ends(
+    edges = [
         (task_id, [by_name.get(p, p) for p in task.parents], [by_name.get(c, c) for c in task.children])
         for task, task_id in zip(tasks, ids)
-    )
+    ]
+    parents = _both_ends(path, edges)
     for task, task_id in zip(tasks, ids):
         yield _make_task(task_id, parents[task_id], task, task.cores)
 
 
-def _read_15(tasks: list[_Specified], executed: dict[str, _Executed]) -> Iterator[Task]:
-    parents = _both_ends((task.id, task.parents, task.children) for task in tasks)
+def _read_15(path: str, tasks: list[_Specified], executed: dict[str, _Executed]) -> Iterator[Task]:
+    parents = _both_ends(path, [(task.id, task.parents, task.children) for task in tasks])
     for task in tasks:
         measured = executed.get(task.id) or _Executed(task.id)
         yield _make_task(task.id, parents[task.id], measured, measured.coreCount)
 
 
-def _both_ends(tasks: Iterator[tuple[str, list[str], list[str]]]) -> dict[str, list[str]]:
-    """Every task's parents, each once, whichever end of the edge named it."""
-    parents: dict[str, dict[str, None]] = {}
+def _both_ends(path: str, tasks: list[tuple[str, list[str], list[str]]]) -> dict[str, list[str]]:
+    """Every task's parents, each once, whichever end of the edge named it.
+
+    An unknown parent is left for the graph to name; an unknown child would have no task to be named with.
+    """
+    parents: dict[str, dict[str, None]] = {task_id: {} for task_id, _, _ in tasks}
+    unknown = []
     for task_id, above, below in tasks:
-        parents.setdefault(task_id, {}).update(dict.fromkeys(above))
+        parents[task_id].update(dict.fromkeys(above))
         for child in below:
-            parents.setdefault(child, {})[task_id] = None
+            if child in parents:
+                parents[child][task_id] = None
+            else:
+                unknown.append(f"task {show_value(task_id)} has the child {show_value(child)}, which is not a task")
+    if unknown:
+        more = f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        raise FormatError(path, "; ".join(unknown[:SHOWN]) + more)
     return {task_id: list(above) for task_id, above in parents.items()}
 
 

@@ -7,7 +7,10 @@ time only by the clock that it is given. `run()` at the end of the page wires it
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import logging
+import operator
 import os
 import re
 import signal
@@ -35,20 +38,24 @@ from ..events import (
     WorkerLost,
     WorkerQuarantined,
 )
-from ..graph import WorkerTable
-from ..model import Reason, Task, Worker
+from ..graph import CompiledGraph, read_both
+from ..model import Reason, Task, Worker, as_float, is_number
+from ..names import show_name, show_value
 from ..plan import Attempt, Run
-from ..planner import FITS, TaskGraph, check_choice
+from ..planner import FITS, check_choice
+from ..policy import Policy
 from ..ranks import RANKS
 from ..state import State
 from .liveness import Liveness
 
-__all__ = ["RunLoop", "run"]
+__all__ = ["MAX_SECONDS", "RunLoop", "run"]
 
 logger = logging.getLogger("fastsched")
 logger.addHandler(logging.NullHandler())
 NS = 1_000_000_000
+RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
 MAX_RESTARTS = 3  # of one worker; a worker that is lost more often stays away
+MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 LONGEST_WAIT_S = 1.0
 OnEvent = Callable[[Event], object]
@@ -227,34 +234,36 @@ class RunLoop:
 def log_event(event: Event) -> None:
     """One line in the log `fastsched` for every event."""
     if isinstance(event, AttemptStarted):
-        logger.debug("start %s on %s (attempt %d)", event.task_id, event.worker_id, event.attempt)
+        logger.debug("start %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt)
     elif isinstance(event, AttemptCompleted):
-        logger.info("completed %s on %s (attempt %d)", event.task_id, event.worker_id, event.attempt)
+        logger.info(
+            "completed %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt
+        )
     elif isinstance(event, AttemptFailed):
         onward = "it will be retried" if event.will_retry else "no retry is left"
         logger.warning(
             "attempt %d of %s failed on %s: %s %s; %s",
             event.attempt,
-            event.task_id,
-            event.worker_id,
+            show_name(event.task_id),
+            show_name(event.worker_id),
             event.reason,
             event.message,
             onward,
         )
     elif isinstance(event, TaskFailed):
-        cause = f" (because of {event.cause_id})" if event.cause_id else ""
+        cause = f" (because of {show_name(event.cause_id)})" if event.cause_id else ""
         logger.log(
             logging.INFO if event.reason is Reason.DEPENDENCY else logging.ERROR,
             "failed %s: %s%s %s",
-            event.task_id,
+            show_name(event.task_id),
             event.reason,
             cause,
             event.message,
         )
     elif isinstance(event, WorkerLost):
-        logger.warning("worker %s is lost: %s", event.worker_id, event.message)
+        logger.warning("worker %s is lost: %s", show_name(event.worker_id), event.message)
     elif isinstance(event, WorkerQuarantined):
-        logger.warning("worker %s fails what succeeds elsewhere; it is put in quarantine", event.worker_id)
+        logger.warning("worker %s fails what succeeds elsewhere; it is put in quarantine", show_name(event.worker_id))
     elif isinstance(event, TaskUnsatisfiable):
         logger.warning("%s; it waits", event.message)
     else:
@@ -268,6 +277,7 @@ def run(
     max_retries: int = 3,
     rank: str = "critical-path",
     fit: str = "most-free",
+    policy: Policy | None = None,
     on_event: OnEvent | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
@@ -287,39 +297,47 @@ def run(
         tasks: `Task` objects or mappings with the same fields, in the order of submission.
         workers: `Worker` objects or mappings. None: one worker, with this machine's cores and memory.
         max_retries: failures that a task survives, where it does not say so itself.
-        rank, fit: as in `schedule()`.
+        rank, fit, policy: as in `schedule()`.
         on_event: called with every event (see `fastsched.events`), in order, in the calling thread.
-        run_dir: the folder for outputs, made if need be. None: a new folder in `.fastsched/runs`.
+        run_dir: the folder for outputs, made if need be; it must not hold those of another run. None: a new
+            folder in `.fastsched/runs`.
         cwd: the working directory of the commands; None: this process's own.
         env: the environment of the commands, to which FASTSCHED_TASK_ID, _ATTEMPT, _WORKER, _CPUS and
             _MEMORY_MB are added; None: this process's own.
         heartbeat_s: seconds between an agent's signs of life.
         lease_s: a worker that is silent for longer is lost: it and its commands are killed, it is brought up
             again, and its tasks are retried, at no charge to `max_retries` (a task survives 3 lost workers).
-        grace_s: on Ctrl-C, the seconds between asking commands to end (SIGTERM) and killing them.
+        grace_s: on Ctrl-C, the seconds between asking commands to end (SIGTERM) and killing them. All three
+            are at most 1,000,000.
 
     Returns:
         A dictionary from task id to final status, with every attempt: exit code, start and end, peak
         memory, processor time, and the files with its output.
 
     Raises:
-        ValidationError: naming every problem of the tasks, or of the workers.
+        ValidationError: naming every problem of the tasks and of the workers.
         RunInterrupted: on Ctrl-C (a KeyboardInterrupt), after every command has been stopped; its `.run`
             is what had happened.
+        ValueError: for an unknown rank or fit, or seconds or retries out of their bounds.
+        FileExistsError: where `run_dir` holds the outputs of an earlier run.
         OSError: where this system cannot run commands.
     """
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
+    for name, seconds in (("heartbeat_s", heartbeat_s), ("lease_s", lease_s), ("grace_s", grace_s)):
+        if not is_number(seconds) or not 0 <= as_float(seconds) <= MAX_SECONDS:  # nan is neither
+            message = f"{name} is {show_value(seconds)}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted"
+            raise ValueError(message)
     if not 0 < heartbeat_s < lease_s:
         raise ValueError(f"heartbeat_s is {heartbeat_s} and lease_s {lease_s}; 0 < heartbeat_s < lease_s is wanted")
-    if not grace_s >= 0:
-        raise ValueError(f"grace_s is {grace_s}; 0 or more is wanted")
     if cwd is not None and not os.path.isdir(cwd):
         raise NotADirectoryError(f"cwd is {os.fspath(cwd)!r}, which is not a folder")
-    graph = TaskGraph(tasks)
-    table = WorkerTable([this_machine()] if workers is None else workers, graph.resources)
-    state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries)
-    folder = Path(run_dir) if run_dir is not None else new_run_dir()
+    if not isinstance(max_retries, bool):
+        with contextlib.suppress(TypeError):  # what is no whole number is said below
+            max_retries = operator.index(max_retries)  # numpy's are as good
+    graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers, each=True)
+    state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy)
+    folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
     loop = RunLoop(
         state,
@@ -338,10 +356,33 @@ def run(
     return result
 
 
+def claim_run_dir(named: str | os.PathLike[str] | None) -> Path:
+    """The folder for the outputs of one run, which no other run has or will have; made here.
+
+    Raises:
+        FileExistsError: where the folder that was named holds the outputs of another run.
+    """
+    if named is None:
+        folder = new_run_dir()
+        (folder / "logs").mkdir()
+        return folder
+    try:
+        (Path(named) / "logs").mkdir(parents=True)
+    except FileExistsError:
+        message = "it holds the outputs of an earlier run (logs/); name another folder, or remove that one"
+        raise FileExistsError(errno.EEXIST, message, os.fspath(named)) from None
+    return Path(named)
+
+
 def new_run_dir() -> Path:
-    """A folder for the outputs of a run that nobody named, in the current directory."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path(".fastsched") / "runs" / f"{stamp}-{os.getpid()}"
+    """Make a folder for a run that nobody named, in the current directory; a number tells runs of one second apart."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    for number in itertools.count(1):
+        folder = RUNS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
 @contextlib.contextmanager

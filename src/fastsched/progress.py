@@ -1,0 +1,157 @@
+"""What a person sees while a run goes on: counts and lines made of events, and where they are shown.
+
+It is told events and never asks for any; nothing here decides or waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
+from .model import Reason
+from .names import show_name
+
+__all__ = ["SHOWN_MISFITS", "Progress", "count", "show_progress"]
+
+PLAIN_PROGRESS_S = 2.0
+SHOWN_MISFITS = 3  # tasks that no worker can hold; the rest are counted
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 task`, `1,976 tasks`."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+class Progress:
+    """Counts events, and hands each on with a line where one is worth it, until the run is being stopped.
+
+    `messages`: what was said about tasks that failed for good, by id.
+    """
+
+    def __init__(self, grace_s: float, show: Callable[[Progress, str], object]) -> None:
+        self.grace_s = grace_s
+        self.show = show
+        self.ended = self.running = self.failed = self.misfits = 0
+        self.stopping = False
+        self.messages: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event in."""
+        if not isinstance(event, TaskFailed):
+            self.tell_misfits()
+        line = self._line_of(event)
+        if line or not self.stopping:
+            self.show(self, line)
+
+    def tell_misfits(self) -> None:
+        """Say how many more tasks there are that no worker can hold."""
+        if self.misfits > SHOWN_MISFITS:
+            self.show(self, f"and {count(self.misfits - SHOWN_MISFITS, 'more task')} that no worker can hold")
+        self.misfits = 0
+
+    def _line_of(self, event: Event) -> str:
+        if isinstance(event, AttemptStarted):
+            self.running += 1
+        elif isinstance(event, AttemptCompleted):
+            self.running -= 1
+            self.ended += 1
+        elif isinstance(event, AttemptFailed):
+            return self._line_of_failure(event)
+        elif isinstance(event, TaskFailed):
+            self.ended += 1
+            self.failed += 1
+            if event.message:
+                self.messages[event.task_id] = event.message
+            if event.reason is Reason.UNSATISFIABLE:
+                self.misfits += 1
+                return event.message if self.misfits <= SHOWN_MISFITS else ""
+        elif isinstance(event, WorkerLost):
+            return f"worker {show_name(event.worker_id)} is lost: {event.message}"
+        return ""
+
+    def _line_of_failure(self, event: AttemptFailed) -> str:
+        if event.reason is Reason.CANCELLED:
+            if self.stopping:
+                return ""
+            self.stopping = True
+            return f"stopping {count(self.running, 'command')} (up to {self.grace_s:g} s; Ctrl-C again kills)"
+        self.running -= 1
+        onward = "retrying" if event.will_retry else "no retry left"
+        where = f"on {show_name(event.worker_id)}, attempt {event.attempt}"
+        return f"{show_name(event.task_id)}: {event.message} {where}; {onward}"
+
+
+@contextlib.contextmanager
+def show_progress(name: str, total: int, grace_s: float, *, quiet: bool, verbose: bool) -> Iterator[Progress]:
+    """A bar where there is a terminal and `rich`; else a line now and then; and failures as they come.
+
+    `quiet`: nothing is shown. `verbose`: what happens is in the log already, and only that the run stops is shown.
+    """
+    if quiet or verbose:
+        yield Progress(grace_s, lambda progress, line: print_line(line) if progress.stopping and not quiet else None)
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+    except ImportError:
+        plain = True
+    else:
+        plain = not sys.stderr.isatty()
+    if plain:
+        with telling_the_rest(Progress(grace_s, PlainLines(total))) as progress:
+            yield progress
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        row = bar.add_task(show_name(name), total=total, note="")
+
+        def show(progress: Progress, line: str) -> None:
+            if progress.stopping:
+                bar.stop()  # as it stands: what is being stopped has not been done
+            else:
+                note = f"{progress.running} running, {progress.failed} failed"
+                bar.update(row, completed=progress.ended, note=note)
+            if line:
+                bar.console.print(line, markup=False, highlight=False)
+
+        with telling_the_rest(Progress(grace_s, show)) as progress:
+            yield progress
+
+
+@contextlib.contextmanager
+def telling_the_rest(progress: Progress) -> Iterator[Progress]:
+    """At the end say what has only been counted so far."""
+    yield progress
+    progress.tell_misfits()
+
+
+class PlainLines:
+    """Progress as plain lines on stderr: failures as they come, the counts now and then."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.last = time.monotonic()
+
+    def __call__(self, progress: Progress, line: str) -> None:
+        """Print the line if there is one, and the counts if it is time."""
+        if line:
+            print_line(line)
+        if not progress.stopping and time.monotonic() - self.last >= PLAIN_PROGRESS_S:
+            self.last = time.monotonic()
+            ended = f"{progress.ended:,} of {self.total:,} ended"
+            print_line(f"{ended}, {progress.running} running, {progress.failed} failed")
+
+
+def print_line(line: str) -> None:
+    """A line on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
