@@ -16,6 +16,7 @@ def read_tasks(
     Answers (ids, dep_ptr (n + 1,), deps, demand (n, 2) in milli-cores and MB, duration (n,) in ns, whether any
     task has a duration, priority (n,), max_retries (n,) with -1 for none, whether any task has named resources,
     the commands that are no strings and are still to be checked). `pending` is the status that a task must have,
-    `known` the indices of tasks that were submitted before: they may be depended on, and their ids may not be used again.
+    `known` the indices of tasks that were submitted before: they may be depended on, and their
+    ids may not be used again.
     Cycles and named resources are not looked at.
     """

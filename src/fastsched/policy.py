@@ -99,7 +99,8 @@ class WorkerEvent:
     Args:
         at: seconds of virtual time.
         what: `join` (a `Worker` that is new, or one that was there before, which comes back), `leave` (known
-            beforehand: what runs there is tried again at no charge), `lose` (charged to `Policy.max_losses`), `drain` (it takes
+            beforehand: what runs there is tried again at no charge), `lose` (charged to
+            `Policy.max_losses`), `drain` (it takes
             nothing more and leaves when it is empty), `resize` (a `Worker` with its new capacity).
         worker: a worker's id, a `Worker`, or a list of these: a whole rack at once.
     """
