@@ -14,6 +14,7 @@ cdef class Core(Facts):
     cdef readonly int32_t overtaken_task    # whom the last decision was the first to pass by; -1 = nobody
     cdef int32_t[::1] started_tasks         # tasks started by the last decision; grows
     cdef readonly int32_t n_started         # entries of it in use
+    cdef int32_t[::1] rooms                 # FEW * slot_stride, what each of the few touched workers offers each slot
     cdef int32_t few_touched                # so many touched workers are cheaper to look at than all
 
     cdef void _decide(self) noexcept nogil
@@ -23,8 +24,8 @@ cdef class Core(Facts):
     cdef int32_t _fit_touched(self, Py_ssize_t row, int64_t mark) noexcept nogil
     cdef void _note_started(self, int32_t task) noexcept nogil
     cdef void _raise_fronts(self) noexcept nogil
-    cdef void _lower_fronts(self) noexcept nogil
-    cdef int32_t _room_for_slot(self, int s, int32_t worker) noexcept nogil
+    cdef void _lower_fronts(self, int32_t worker) noexcept nogil
+    cdef inline void _room_for_slots(self, int32_t worker, Py_ssize_t s0, int32_t* room) noexcept nogil
     cdef void _find_candidate(self, int s) noexcept nogil
     cdef void _refuse(self, int s, int32_t task, bint near) noexcept nogil
     cdef void _measure_near(self, int s) noexcept nogil

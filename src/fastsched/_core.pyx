@@ -27,9 +27,9 @@ import numpy as np
 from ._facts cimport (
     CODE_WORKER_LOST, NO_CANDIDATE, PROBATION, QUARANTINED, READY, Facts,
 )
-from ._fit cimport BEST_FIT, fit_worker, frontier
+from ._fit cimport BEST_FIT, BLOCK, fit_worker, frontier, room_for_slots
 from ._grid cimport grid_fit, grid_frontier, holds
-from ._heap cimport LEVELS, tree_first
+from ._heap cimport LEVELS, bits_of_the_rest, first_at_most, keep_larger, keep_smaller, lowest_bit, smallest, tree_first
 
 from .errors import InternalError
 from .recount import recount
@@ -61,6 +61,7 @@ cdef class Core(Facts):
         self.extra = np.zeros(n_resources, dtype=np.int32)
         self.started_tasks = np.empty(64, dtype=np.int32)
         self.overtaken_task = -1
+        self.rooms = np.empty(0, dtype=np.int32)
 
     # ------------------------------------------------------------ doors
 
@@ -120,6 +121,9 @@ cdef class Core(Facts):
             self._renew_totals()
         if self.reserve_after >= 0:
             self._renew_reservation()
+        if self.rooms.shape[0] < FEW * self.slot_stride:
+            with gil:
+                self.rooms = np.empty(FEW * self.slot_stride, dtype=np.int32)
         self._raise_fronts()
         for s in range(self.n_slots):
             if self.passed[s]:
@@ -143,7 +147,7 @@ cdef class Core(Facts):
                 self._book_start(task, worker)
                 self._note_started(task)
                 if self.n_touched <= FEW:
-                    self._lower_fronts()
+                    self._lower_fronts(worker)
             self._find_candidate(best)
         self.n_touched = 0
         if self.reserve_after >= 0:
@@ -152,7 +156,18 @@ cdef class Core(Facts):
     cdef int _most_urgent(self) noexcept nogil:
         # Out: the slot with the most urgent candidate, or -1.
         cdef int s, layer, best = -1, here
-        cdef int32_t urgent
+        cdef int32_t urgent = NO_CANDIDATE
+        if self.n_layers == 1:
+            for s in range(0, <int>self.slot_stride, 16):       # BLOCK
+                urgent = min(urgent, smallest(&self.candidate_position[s]))
+            if urgent == NO_CANDIDATE:
+                return -1
+            s = 0
+            while True:
+                here = first_at_most(&self.candidate_position[s], 0, urgent)
+                if here < BLOCK:
+                    return s + here
+                s += BLOCK
         for layer in range(self.n_layers):
             here, urgent = -1, NO_CANDIDATE
             for s in range(self.layer_slot[layer], self.layer_slot[layer + 1]):
@@ -266,44 +281,67 @@ cdef class Core(Facts):
 
     cdef void _raise_fronts(self) noexcept nogil:
         # Room was made on the touched workers: a slot whose demand has room there may see further.
-        # Out: base[s] bounds the slot on all workers but these.
-        cdef int32_t i, room
-        cdef int s
-        for s in range(self.n_slots):
-            self.base[s] = self.front[s]
+        # Out: base[s] bounds the slot on all workers but these; where they are few, their room for each slot in `rooms`.
+        cdef int32_t room[BLOCK]
+        cdef int32_t high[BLOCK]
+        cdef Py_ssize_t s0
+        cdef int32_t i
+        cdef int k
+        for s0 in range(0, self.slot_stride, 16):       # BLOCK: a literal, so that it is a plain C loop
+            for k in range(BLOCK):
+                high[k] = self.base[s0 + k] = self.front[s0 + k]
+            for i in range(self.n_touched):
+                self._room_for_slots(self.touched[i], s0, room)
+                keep_larger(high, room)
+                if i < FEW:
+                    for k in range(BLOCK):
+                        self.rooms[i * self.slot_stride + s0 + k] = room[k]
+            for k in range(BLOCK):
+                self.stale[s0 + k] |= high[k] > self.base[s0 + k]
+                self.front[s0 + k] = high[k]
         for i in range(self.n_touched):
             self.is_touched[self.touched[i]] = 0
-            for s in range(self.n_slots):
-                room = self._room_for_slot(s, self.touched[i])
-                if room > self.front[s]:
-                    self.front[s] = room
-                    self.stale[s] = 1
 
-    cdef void _lower_fronts(self) noexcept nogil:
-        # A task took room, and where that was made on a few workers only, it is soon said what they still offer:
-        # a slot that saw further for their sake alone is not asked in vain.
-        cdef int s
-        for s in range(self.n_slots):
-            if self.candidate[s] < 0 or self.front[s] <= self.base[s]:
-                continue
-            self._measure_near(s)
-            if self.demand[<Py_ssize_t>self.candidate[s] * self.n_resources + self.pivot] > self.front[s]:
-                self._find_candidate(s)
+    cdef void _lower_fronts(self, int32_t worker) noexcept nogil:
+        # A task took room on the worker. Where room was made on a few only, and the worker is one of them, it is soon
+        # said what they still offer: a slot that saw further for their sake alone is not asked in vain.
+        cdef int32_t high[BLOCK]
+        cdef Py_ssize_t s0
+        cdef unsigned beyond
+        cdef int32_t i, at = 0
+        cdef int k
+        while at < self.n_touched and self.touched[at] != worker:
+            at += 1
+        if at == self.n_touched:
+            return
+        for s0 in range(0, self.slot_stride, 16):       # BLOCK
+            self._room_for_slots(worker, s0, &self.rooms[at * self.slot_stride + s0])
+            for k in range(BLOCK):
+                high[k] = self.base[s0 + k]
+            for i in range(self.n_touched):
+                keep_larger(high, &self.rooms[i * self.slot_stride + s0])
+            keep_smaller(&self.front[s0], high)
+            for k in range(BLOCK):
+                high[k] = self.front[s0 + k] - self.candidate_need[s0 + k]
+            beyond = ~bits_of_the_rest(high) & 0xffff
+            while beyond:
+                self._find_candidate(<int>s0 + lowest_bit(beyond))
+                beyond &= beyond - 1
+
+    cdef inline void _room_for_slots(self, int32_t worker, Py_ssize_t s0, int32_t* room) noexcept nogil:
+        # Out: for a block of slots, the pivot that is free on the worker with room for the rest of the demand, or -1.
+        room_for_slots(
+            &self.free[worker], self.stride, self.n_resources, self.pivot, &self.need[s0], self.slot_stride, room
+        )
 
     cdef void _measure_near(self, int s) noexcept nogil:
         # Out: the front of the slot, measured on the touched workers and bounded by `base` on all others.
-        cdef int32_t i, front = self.base[s]
+        cdef int32_t i, worker, front = self.base[s]
         for i in range(self.n_touched):
-            front = max(front, self._room_for_slot(s, self.touched[i]))
+            worker = self.touched[i]
+            if holds(self.free, self.stride, self.n_resources, self.slot_demand, s * self.n_resources, worker):
+                front = max(front, self.free[self.pivot * self.stride + worker])
         self.front[s] = front
-
-    cdef int32_t _room_for_slot(self, int s, int32_t worker) noexcept nogil:
-        # Out: the pivot that is free on the worker if it has room for the rest of the slot's demand, else -1.
-        cdef int r
-        for r in range(self.n_resources):
-            if self.free[r * self.stride + worker] < self.slot_demand[s * self.n_resources + r]:
-                return -1
-        return self.free[self.pivot * self.stride + worker]
 
     cdef void _find_candidate(self, int s) noexcept nogil:
         # The most urgent ready task of the slot under its front, past the ones refused in this decision.
@@ -312,11 +350,12 @@ cdef class Core(Facts):
         if self.front[s] >= 0:
             leaf = tree_first(self.tree, self.level, s * LEVELS, self.depth[s], self.cursor[s], self.front[s] - 1)
         if leaf < 0:
-            self.candidate[s] = -1
+            self.candidate[s] = self.candidate_need[s] = -1
             self.candidate_position[s] = NO_CANDIDATE
         else:
             self.candidate[s] = self.task_at[self.first_leaf[s] + leaf]
             self.candidate_position[s] = self.position[self.candidate[s]]
+            self.candidate_need[s] = self.tree[self.level[s * LEVELS] + leaf] + 1
 
     cdef void _refuse(self, int s, int32_t task, bint near) noexcept nogil:
         # No worker has room for the candidate of the slot (near: none of the touched, and the others are known

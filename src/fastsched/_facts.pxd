@@ -135,6 +135,7 @@ cdef class Facts:
     cdef int64_t[::1] merit                 # W, how much the fit rule likes the worker: its score, less it, or less its index
     cdef int64_t[::1] block_merit           # stride / BLOCK, the largest merit in each block of workers
     cdef int64_t[::1] total                 # K, capacity over live workers
+    cdef double[::1] inverse                # K, 1 / total: for a first guess at a quotient
     cdef bint total_stale                   # workers came or went: totals and merits are to be made anew
     cdef uint8_t[::1] live                  # W, whether the worker is there
     cdef uint8_t[::1] expected              # W, 1 = not there, but told to come: others wait for it
@@ -178,18 +179,21 @@ cdef class Facts:
     cdef uint8_t[::1] loose                 # S, 1 = a member may need more than that
     cdef int32_t[::1] most                  # S, no worker there or expected has more pivot in all and room for the rest
     cdef bint most_stale                    # workers or slots changed: `most` is to be measured
-    cdef uint8_t[::1] stale                 # S, the candidate has to be asked for again
+    cdef int32_t[::1] stale                 # S, whole blocks: not 0 = the candidate has to be asked for again
     cdef int32_t[::1] tree                  # the trees of all slots (_heap.pxd): amount - 1, so that the largest is not ABSENT
     cdef int64_t[::1] level                 # S * LEVELS, where the levels of the trees begin
     cdef int32_t[::1] depth                 # S, levels of the tree
     cdef int32_t[::1] task_at               # leaf -> task: task_at[first_leaf[s] + leaf]
     cdef int64_t[::1] first_leaf            # S + 1
-    cdef int32_t[::1] front                 # S, no worker with room for the slot has more pivot free
+    cdef Py_ssize_t slot_stride             # S rounded up to a whole block
+    cdef int32_t[::1] need                  # slot_demand turned round: K rows of slot_stride amounts; nobody has the padding's
+    cdef int32_t[::1] front                 # S, whole blocks: no worker with room for the slot has more pivot free
     cdef int32_t[::1] base                  # S, the same for all workers but the touched ones
     cdef int64_t[::1] cursor                # S, leaves below it were refused in this decision
     cdef uint8_t[::1] passed                # S, 1 = the cursor was moved
     cdef int32_t[::1] candidate             # S, first task under the front; -1 = none
-    cdef int32_t[::1] candidate_position    # S, its position; NO_CANDIDATE = none
+    cdef int32_t[::1] candidate_position    # S, whole blocks: its position; NO_CANDIDATE = none
+    cdef int32_t[::1] candidate_need        # S, whole blocks: what it needs of the pivot; -1 = none
 
     # kernels: tasks
     cdef void _book_ready(self, int32_t task) noexcept nogil

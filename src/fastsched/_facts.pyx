@@ -109,13 +109,15 @@ cdef class Facts:
         self.log_start = self.log_end = int64s
         self.log_reason = uint8s
         self.layer_slot = np.zeros(LEVELS * 8, dtype=np.int32)
-        self.slot_demand = self.most = self.front = self.base = int32s
-        self.depth = self.tree = self.task_at = self.candidate = self.candidate_position = int32s
-        self.loose = self.stale = self.passed = uint8s
+        self.slot_demand = self.most = self.front = self.base = self.need = self.stale = int32s
+        self.depth = self.tree = self.task_at = int32s
+        self.candidate = self.candidate_position = self.candidate_need = int32s
+        self.loose = self.passed = uint8s
         self.level = self.cursor = int64s
         self.first_leaf = np.zeros(1, dtype=np.int64)
         self.capacity = self.free = self.incarnation = self.strikes = self.terms = self.touched = self.first_on = int32s
         self.cell_head = self.cell_of = self.child = self.sibling = self.before = self.walk = int32s
+        self.inverse = np.empty(0)
         self.merit = self.block_merit = self.total = self.release = self.barred = self.seen = int64s
         self.live = self.expected = self.draining = self.shown = self.trust = self.is_touched = uint8s
         self.clean = np.empty(0, dtype=np.intp)
@@ -273,12 +275,7 @@ cdef class Facts:
         """Fail every task that has not started and that no worker could ever hold. See the .pyi."""
         cdef int32_t task
         self._check_open(now)
-        hopeless = []
-        if self.most_stale:
-            self._measure_most()
-        for task in self._beyond_most(np.isin(np.asarray(self.state)[:self.n_tasks], (WAITING, READY, DELAYED))):
-            if not self._anyone_could_hold(task):
-                hopeless.append(task)
+        hopeless = self._find_unsatisfiable(False)
         for task in hopeless:               # each for its own reason, before any dependent is skipped
             if self.state[task] == READY:
                 self._leave_tree(task)
@@ -289,14 +286,23 @@ cdef class Facts:
             self._skip_dependents(task, task)
         return len(hopeless)
 
-    def _beyond_most(self, among):
-        """The tasks in this mask that need more of the pivot than anybody has, or whose slot is loose."""
-        n, k = self.n_tasks, self.n_resources
-        tasks = np.nonzero(among)[0]
-        slot = np.asarray(self.slot_of)[tasks]
-        pivot = np.asarray(self.demand)[:n * k].reshape(n, k)[tasks, self.pivot]
-        beyond = (pivot > np.asarray(self.most)[slot]) | (np.asarray(self.loose)[slot] != 0)
-        return tasks[beyond].tolist()
+    def _find_unsatisfiable(self, bint untold):
+        """The tasks that have not started and that nobody could hold; `untold`: the ready ones not yet noticed."""
+        cdef int32_t task, s
+        found = []
+        if self.most_stale:
+            self._measure_most()
+        for task in range(self.n_tasks):
+            if self.state[task] != READY:
+                if untold or (self.state[task] != WAITING and self.state[task] != DELAYED):
+                    continue
+            elif untold and self.told_stuck[task]:
+                continue
+            s = self.slot_of[task]
+            if self.loose[s] or self.demand[<Py_ssize_t>task * self.n_resources + self.pivot] > self.most[s]:
+                if not self._anyone_could_hold(task):
+                    found.append(task)
+        return found
 
     def failed_since(self, int32_t count):
         """The tasks that failed for good after the first `count` that did. See the .pyi."""
@@ -363,10 +369,11 @@ cdef class Facts:
         wide[:, :w] = capacity.T
         self.capacity = np.concatenate((np.asarray(self.capacity), wide.reshape(-1)))
         self.free = np.concatenate((np.asarray(self.free), np.full(more * stride, -1, dtype=np.int32)))
-        self.total = np.zeros(k + more, dtype=np.int64)
+        self.total, self.inverse = np.zeros(k + more, dtype=np.int64), np.zeros(k + more)
         self.demand = _with_columns(self.demand, n, k, more)
         self.slot_demand = _with_columns(self.slot_demand, self.n_slots, k, more)
         self.n_resources = k + more
+        self._turn_slots(self.n_slots)
         self.total_stale = self.most_stale = True
         self._bound_grid()
         for worker in range(w):
@@ -431,14 +438,9 @@ cdef class Facts:
         """Totals are stale, and tasks that somebody could hold may have nobody left."""
         cdef int32_t task
         self.total_stale = self.most_stale = True
-        if not self.tell_stuck:
-            return
-        self._measure_most()
-        ready = (np.asarray(self.state)[:self.n_tasks] == READY) & (np.asarray(self.told_stuck)[:self.n_tasks] == 0)
-        for task in self._beyond_most(ready):
-            if not self._anyone_could_hold(task):
-                self.told_stuck[task] = 1
-                self._notify(NOTICE_STUCK, task)
+        for task in self._find_unsatisfiable(True) if self.tell_stuck else ():
+            self.told_stuck[task] = 1
+            self._notify(NOTICE_STUCK, task)
 
     # ------------------------------------------------------------ facts about tasks
 
@@ -719,23 +721,30 @@ cdef class Facts:
     cdef void _score_worker(self, int32_t worker) noexcept nogil:
         # The merit that follows from a score, the sum over r of floor(free[r] * 2**31 / total[r]); amounts are below
         # 2**31, so every product fits 64 bits. Out: merit[worker], and the largest of its block, or its cell.
-        cdef int64_t score = 0
+        cdef int64_t score = 0, was, scaled, share
         cdef Py_ssize_t at = worker >> 4 << 4
         cdef int r, k
         if self.rule != FIRST_FIT:
             for r in range(self.n_resources):
                 if self.total[r] > 0:
-                    score += ((<int64_t>self.free[r * self.stride + worker]) << 31) // self.total[r]
+                    scaled = <int64_t>self.free[r * self.stride + worker] * (<int64_t>1 << 31)
+                    share = <int64_t>(<double>scaled * self.inverse[r])     # at most one off, which is set right
+                    scaled -= share * self.total[r]
+                    score += share + <int64_t>(scaled >= self.total[r]) - <int64_t>(scaled < 0)
         if self.rule != MOST_FREE:
             score = -score if self.rule == BEST_FIT else -worker
         if self.gridded:
             self._place_in_grid(worker, score)
             return
+        was = self.merit[worker]
         self.merit[worker] = score
-        score = self.merit[at]
-        for k in range(1, BLOCK):
-            score = max(score, self.merit[at + k])
-        self.block_merit[worker >> 4] = score
+        if score >= self.block_merit[worker >> 4]:
+            self.block_merit[worker >> 4] = score
+        elif was == self.block_merit[worker >> 4]:
+            score = self.merit[at]
+            for k in range(1, BLOCK):
+                score = max(score, self.merit[at + k])
+            self.block_merit[worker >> 4] = score
 
     cdef void _place_in_grid(self, int32_t worker, int64_t merit) noexcept nogil:
         # Out: a worker that takes tasks stands with this merit in the cell of its free amounts; another in none.
@@ -761,6 +770,7 @@ cdef class Facts:
             for worker in range(self.n_workers):
                 if self.live[worker]:
                     self.total[r] += self.capacity[r * self.stride + worker]
+            self.inverse[r] = 1.0 / <double>self.total[r] if self.total[r] else 0.0
         for worker in range(self.n_workers):
             if self.shown[worker]:
                 self._score_worker(worker)
@@ -931,21 +941,16 @@ cdef class Facts:
         loose[slot_of[(needed != demand[slot_of])[:, rest].any(axis=1)]] = 1
         self.loose = _extended(self.loose, base, c, loose)
         self.most = _extended(self.most, base, c, np.full(c, UNMEASURED, dtype=np.int32))
-        self.stale = _extended(self.stale, base, c, np.ones(c, dtype=np.uint8))
         self.passed = _extended(self.passed, base, c, np.zeros(c, dtype=np.uint8))
-        self.front = _extended(self.front, base, c, np.full(c, UNMEASURED, dtype=np.int32))
-        self.base = _extended(self.base, base, c, np.full(c, UNMEASURED, dtype=np.int32))
         self.cursor = _extended(self.cursor, base, c, np.zeros(c, dtype=np.int64))
         self.candidate = _extended(self.candidate, base, c, np.full(c, -1, dtype=np.int32))
-        self.candidate_position = _extended(
-            self.candidate_position, base, c, np.full(c, NO_CANDIDATE, dtype=np.int32)
-        )
         self.level = _extended(self.level, base * LEVELS, c * LEVELS, level.reshape(-1))
         self.depth = _extended(self.depth, base, c, depth)
         self.first_leaf = _extended(self.first_leaf, base + 1, c, leaves + np.cumsum(sizes))
         self.tree = _extended(self.tree, begin, end - begin, np.full(end - begin, ABSENT, dtype=np.int32))
         self.task_at = _extended(self.task_at, leaves, n, np.zeros(n, dtype=np.int32))
         self.n_slots += c
+        self._turn_slots(base)
         self.n_layers += 1
         self.layer_size.append(n)
         self.layer_slot[self.n_layers] = self.n_slots
@@ -965,6 +970,22 @@ cdef class Facts:
                 task = by_urgency[i]
                 if self.state[task] == READY or (self.state[task] == WAITING and self.missing[task] == 0):
                     self._book_ready(task)
+
+    def _turn_slots(self, known):
+        """The columns that are gone through a block of slots at a time; of the slots before `known` the fronts stay."""
+        s, k = self.n_slots, self.n_resources
+        self.slot_stride = max(1, (s + BLOCK - 1) // BLOCK) * BLOCK
+        need = np.full((k, self.slot_stride), INT32_MAX, dtype=np.int32)
+        need[:, :s] = np.asarray(self.slot_demand)[:s * k].reshape(s, k).T
+        self.need = need.reshape(-1)
+        front = np.full(self.slot_stride, -1, dtype=np.int32)
+        front[:s] = UNMEASURED
+        front[:known] = np.asarray(self.front)[:known]
+        stale = np.ones(self.slot_stride, dtype=np.int32)
+        self.front, self.base, self.stale = front, front.copy(), stale
+        self.candidate_need = np.full(self.slot_stride, -1, dtype=np.int32)
+        np.asarray(self.candidate)[:s] = -1
+        self.candidate_position = np.full(self.slot_stride, NO_CANDIDATE, dtype=np.int32)
 
     # ------------------------------------------------------------ book-keeping
 
@@ -1007,7 +1028,7 @@ cdef class Facts:
         zeros, none = np.zeros(more, dtype=np.uint8), np.full(more, -1, dtype=np.int32)
         self.merit = _extended(self.merit, had, more, np.full(more, INT64_MIN + 1, dtype=np.int64))
         self.block_merit = np.asarray(self.merit).reshape(-1, BLOCK).max(axis=1)
-        self.total, self.total_stale = total, True
+        self.total, self.inverse, self.total_stale = total, np.zeros(self.n_resources), True
         self.live = _extended(self.live, had, more, zeros.copy())
         self.expected = _extended(self.expected, had, more, zeros.copy())
         self.draining = _extended(self.draining, had, more, zeros.copy())

@@ -9,6 +9,8 @@
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t
 
+from ._heap cimport bits_of_the_rest, lowest_bit
+
 cdef enum:
     BLOCK = 16              # workers a step of the scan
 
@@ -29,31 +31,65 @@ cdef inline int32_t fit_worker(
     # Out: the worker of the largest merit among those with room for all of it, ties to the lowest index; or -1.
     cdef int32_t best = -1
     cdef int64_t best_merit = INT64_MIN
-    cdef Py_ssize_t w0, at, k
-    cdef int32_t lack[BLOCK]
-    cdef int32_t need, all_lack
-    cdef int r
-    for w0 in range(0, stride, 16):         # BLOCK: a literal, so that it is a plain C loop
-        if block_merit[w0 >> 4] <= best_merit:
-            continue                        # nobody here is preferred to the one that was found
-        need = demand[row]
-        for k in range(BLOCK):
-            lack[k] = free[w0 + k] - need   # below 0 where the worker lacks something
-        for r in range(1, n_resources):
-            need = demand[row + r]
-            at = r * stride + w0
-            for k in range(BLOCK):
-                lack[k] |= free[at + k] - need
-        all_lack = -1
-        for k in range(BLOCK):
-            all_lack &= lack[k]
-        if all_lack < 0:
-            continue
-        for k in range(BLOCK):
-            if lack[k] >= 0 and merit[w0 + k] > best_merit and barred[w0 + k] != mark:
-                best = <int32_t>(w0 + k)
-                best_merit = merit[w0 + k]
+    cdef Py_ssize_t b, first = 0
+    for b in range(1, stride >> 4):         # where the most preferred worker is, there is mostly room:
+        if block_merit[b] > block_merit[first]:
+            first = b
+    fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, first << 4, &best, &best_merit)
+    for b in range(stride >> 4):            # then hardly anybody elsewhere has to be looked at
+        if block_merit[b] >= best_merit and b != first:
+            fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, b << 4, &best, &best_merit)
     return best
+
+
+cdef inline void fit_in_block(
+    const int32_t[::1] free, Py_ssize_t stride, int n_resources,
+    const int32_t[::1] demand, Py_ssize_t row,
+    const int64_t[::1] merit, const int64_t[::1] barred, int64_t mark, Py_ssize_t w0, int32_t* best, int64_t* best_merit
+) noexcept nogil:
+    # In: as `fit_worker`; the first worker of a block; the best so far. Out: the best with this block.
+    cdef Py_ssize_t at, k
+    cdef int32_t lack[BLOCK]
+    cdef int32_t need
+    cdef unsigned fits
+    cdef int r
+    need = demand[row]
+    for k in range(BLOCK):
+        lack[k] = free[w0 + k] - need       # below 0 where the worker lacks something
+    for r in range(1, n_resources):
+        need = demand[row + r]
+        at = r * stride + w0
+        for k in range(BLOCK):
+            lack[k] |= free[at + k] - need
+    fits = bits_of_the_rest(lack)
+    while fits:
+        at = w0 + lowest_bit(fits)
+        fits &= fits - 1
+        if barred[at] != mark and (merit[at] > best_merit[0] or (merit[at] == best_merit[0] and at < best[0])):
+            best[0] = <int32_t>at
+            best_merit[0] = merit[at]
+
+
+cdef inline void room_for_slots(
+    const int32_t* free, Py_ssize_t stride, int n_resources, int pivot,
+    const int32_t* need, Py_ssize_t slots, int32_t* room
+) noexcept nogil:
+    # In: what is free on one worker, `stride` apart; what a block of slots needs, `slots` apart; what it needs of the
+    # pivot is not looked at.
+    # Out: for each slot of the block the pivot that is free if there is room for the rest of its demand, else -1.
+    cdef int32_t lack[BLOCK]
+    cdef int32_t have
+    cdef int r, k
+    for k in range(BLOCK):
+        lack[k] = 0
+    for r in range(n_resources):
+        if r != pivot:
+            have = free[r * stride]
+            for k in range(BLOCK):
+                lack[k] |= have - need[r * slots + k]
+    have = free[pivot * stride]
+    for k in range(BLOCK):
+        room[k] = have | (lack[k] >> 31)
 
 
 cdef inline int32_t frontier(

@@ -11,6 +11,66 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* Sixteen at a time: plain loops, which compilers turn into vector instructions. */
+    static inline void keep_larger(int32_t *values, const int32_t *others) {
+        for (int k = 0; k < 16; k++) values[k] = values[k] > others[k] ? values[k] : others[k];
+    }
+    static inline void keep_smaller(int32_t *values, const int32_t *others) {
+        for (int k = 0; k < 16; k++) values[k] = values[k] < others[k] ? values[k] : others[k];
+    }
+    static inline int32_t smallest(const int32_t *values) {
+        int32_t least = values[0];
+        for (int k = 1; k < 16; k++) least = values[k] < least ? values[k] : least;
+        return least;
+    }
+    #if defined(__GNUC__) && defined(__SSE2__)
+    #include <emmintrin.h>
+    /* The first k >= from with row[k] <= limit, of sixteen; 16 where there is none. */
+    static inline int first_at_most(const int32_t *row, int from, int32_t limit) {
+        const __m128i bound = _mm_set1_epi32(limit);
+        const __m128i *four = (const __m128i *)row;
+        __m128i low = _mm_packs_epi32(_mm_cmpgt_epi32(_mm_loadu_si128(four), bound),
+                                      _mm_cmpgt_epi32(_mm_loadu_si128(four + 1), bound));
+        __m128i high = _mm_packs_epi32(_mm_cmpgt_epi32(_mm_loadu_si128(four + 2), bound),
+                                       _mm_cmpgt_epi32(_mm_loadu_si128(four + 3), bound));
+        unsigned beyond = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+        return __builtin_ctz(((~beyond & 0xffffu) >> from << from) | 0x10000u);
+    }
+    /* Bit k is set where values[k], of sixteen, is 0 or more. */
+    static inline unsigned bits_of_the_rest(const int32_t *values) {
+        const __m128i *four = (const __m128i *)values;
+        __m128i low = _mm_packs_epi32(_mm_loadu_si128(four), _mm_loadu_si128(four + 1));
+        __m128i high = _mm_packs_epi32(_mm_loadu_si128(four + 2), _mm_loadu_si128(four + 3));
+        return ~(unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high)) & 0xffffu;
+    }
+    static inline int lowest_bit(unsigned bits) { return __builtin_ctz(bits); }
+    #else
+    static inline unsigned bits_of_the_rest(const int32_t *values) {
+        unsigned bits = 0;
+        for (int k = 0; k < 16; k++) bits |= (unsigned)(values[k] >= 0) << k;
+        return bits;
+    }
+    static inline int lowest_bit(unsigned bits) {
+        int k = 0;
+        while (!(bits >> k & 1)) k++;
+        return k;
+    }
+    static inline int first_at_most(const int32_t *row, int from, int32_t limit) {
+        while (from < 16 && row[from] > limit) from++;
+        return from;
+    }
+    #endif
+    """
+    int first_at_most(const int32_t *row, int first, int32_t limit) noexcept nogil
+    void keep_larger(int32_t *values, const int32_t *others) noexcept nogil
+    void keep_smaller(int32_t *values, const int32_t *others) noexcept nogil
+    int32_t smallest(const int32_t *values) noexcept nogil
+    unsigned bits_of_the_rest(const int32_t *values) noexcept nogil
+    int lowest_bit(unsigned bits) noexcept nogil
+
 cdef enum:
     FAN = 16                # children of a tree node
     FAN_BITS = 4
@@ -67,9 +127,8 @@ cdef inline void tree_set(
     int32_t[::1] tree, const int64_t[::1] level, Py_ssize_t base, int depth, Py_ssize_t leaf, int32_t amount
 ) noexcept nogil:
     # In: a tree that holds the min law. Out: the same with `leaf` set, the law restored upwards.
-    cdef int64_t row
     cdef Py_ssize_t i = leaf
-    cdef int l, k
+    cdef int l
     cdef int32_t was = tree[level[base] + i], least = amount, parent
     tree[level[base] + i] = amount
     for l in range(1, depth):
@@ -78,10 +137,7 @@ cdef inline void tree_set(
         if least > parent:
             if was > parent:            # another child is the least one, before and after
                 break
-            row = level[base + l - 1] + (i << FAN_BITS)
-            least = tree[row]
-            for k in range(1, FAN):
-                least = min(least, tree[row + k])
+            least = smallest(&tree[level[base + l - 1] + (i << FAN_BITS)])
         if parent == least:
             break
         was = parent
@@ -106,16 +162,14 @@ cdef inline Py_ssize_t tree_first(
                 if tree[level[base + l] + i] > limit:
                     return -1
                 break
-            stop = (i | (FAN - 1)) + 1
-            while i < stop and tree[level[base + l] + i] > limit:
-                i += 1
-            if i < stop:
+            stop = i >> FAN_BITS << FAN_BITS
+            i = stop + first_at_most(&tree[level[base + l] + stop], <int>(i - stop), limit)
+            if i < stop + FAN:
                 break
             i >>= FAN_BITS
             l += 1
     while l > 0:                        # down to the first leaf below
         l -= 1
         i <<= FAN_BITS
-        while tree[level[base + l] + i] > limit:
-            i += 1
+        i += first_at_most(&tree[level[base + l] + i], 0, limit)
     return i
