@@ -220,4 +220,4 @@ def test_the_example_of_the_readme_runs(tmp_path):
 
 @needs_source
 def test_setup_stays_small():
-    assert len((ROOT / "setup.py").read_text().splitlines()) <= 40
+    assert len((ROOT / "setup.py").read_text().splitlines()) <= 60
