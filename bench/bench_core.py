@@ -9,7 +9,6 @@ import workloads
 
 from fastsched import TaskGraph
 from fastsched.graph import WorkerTable
-from fastsched.planner import make_core
 
 
 def compiled(shape):
@@ -18,7 +17,7 @@ def compiled(shape):
         pytest.skip(f"skipped: no data folder at FASTSCHED_DATA={workloads.DATA}")
     graph = TaskGraph(tasks)
     table = WorkerTable(workloads.workers(), graph.resources)
-    return graph, lambda: make_core(graph, table, rank="critical-path", fit="most-free", max_retries=3)
+    return graph, lambda: workloads.core_of(graph, table)
 
 
 @pytest.mark.parametrize("shape", list(workloads.SHAPES))
