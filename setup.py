@@ -1,18 +1,34 @@
-"""Builds the native rooms. FASTSCHED_CHECKED=1 turns the bounds, wraparound and initialised checks on."""
+"""Builds the native rooms.
+
+FASTSCHED_CHECKED=1 turns the bounds, wraparound and initialised checks on. FASTSCHED_SANITIZE=address or undefined
+builds under that sanitizer. FASTSCHED_BUILD="a.pyx b.pyx" builds these files with the same flags instead of the
+rooms; they are never part of the wheel (bench/native.py).
+"""
 
 import os
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+SANITIZE = {
+    "": [],
+    "address": ["-fsanitize=address", "-fno-omit-frame-pointer", "-g", "-O1"],
+    # Extensions are built with Python's own -fwrapv, under which a signed overflow is no finding.
+    "undefined": ["-fsanitize=undefined", "-fno-sanitize-recover=all", "-g", "-O1", "-fno-wrapv"],
+}
 checked = os.environ.get("FASTSCHED_CHECKED") == "1"
-flags = ["-O3", "-ffp-contract=off"] if os.name == "posix" else ["/O2"]
+sanitize = SANITIZE[os.environ.get("FASTSCHED_SANITIZE", "")]
+flags = ["-O3", "-ffp-contract=off", *sanitize] if os.name == "posix" else ["/O2"]
+others = {Path(path).stem: path for path in os.environ.get("FASTSCHED_BUILD", "").split()}
+names = ("_arrow", "_graphs", "_order", "_facts", "_core", "_timeline", "_read")
+rooms = {f"fastsched.{name}": f"src/fastsched/{name}.pyx" for name in names}
 
 setup(
     ext_modules=cythonize(
         [
-            Extension(f"fastsched.{room}", [f"src/fastsched/{room}.pyx"], extra_compile_args=flags)
-            for room in ("_arrow", "_graphs", "_order", "_facts", "_core", "_timeline", "_read")
+            Extension(name, [path], extra_compile_args=flags, extra_link_args=sanitize)
+            for name, path in (others or rooms).items()
         ],
         compiler_directives={
             "boundscheck": checked,

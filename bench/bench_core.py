@@ -8,8 +8,8 @@ import pytest
 import workloads
 
 from fastsched import TaskGraph
+from fastsched._timeline import simulate
 from fastsched.graph import WorkerTable
-from fastsched.planner import make_core
 
 
 def compiled(shape):
@@ -18,7 +18,7 @@ def compiled(shape):
         pytest.skip(f"skipped: no data folder at FASTSCHED_DATA={workloads.DATA}")
     graph = TaskGraph(tasks)
     table = WorkerTable(workloads.workers(), graph.resources)
-    return graph, lambda: make_core(graph, table, rank="critical-path", fit="most-free", max_retries=3)
+    return graph, lambda: workloads.core_of(graph, table)
 
 
 @pytest.mark.parametrize("shape", list(workloads.SHAPES))
@@ -31,7 +31,7 @@ def bench_core_simulate(benchmark, shape):
         cores.append(make())
         return (cores[-1],), {}
 
-    benchmark.pedantic(lambda core: core.simulate(), setup=setup, rounds=20)
+    benchmark.pedantic(lambda core: simulate(core), setup=setup, rounds=20)
     cores[-1].check()
     assert cores[-1].n_left == 0 and cores[-1].n_failed == 0 and len(graph) == cores[-1].n_tasks
 
@@ -53,7 +53,7 @@ def bench_core_retail(benchmark, shape):
             now = events[0][0]
             while events and events[0][0] == now:
                 _, task, attempt = heapq.heappop(events)
-                core.finished(task, attempt, now)
+                core.finished(task, attempt, 1, now)
 
     retail, wholesale = [], make()
 
@@ -62,6 +62,6 @@ def bench_core_retail(benchmark, shape):
         return (retail[-1],), {}
 
     benchmark.pedantic(play, setup=setup, rounds=10)
-    wholesale.simulate()
+    simulate(wholesale)
     for name in ("start", "worker"):
         assert (retail[-1].columns()[name] == wholesale.columns()[name]).all()

@@ -6,15 +6,16 @@ time goes. Every line of it is a run whose answer was compared to the placement.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import peers
 import pytest
 import workloads
+from timing import median, ratio, timed
 
 from fastsched import Plan, Schedule, TaskGraph, schedule
+from fastsched._timeline import simulate
 from fastsched.graph import WorkerTable
-from fastsched.planner import make_core
 
 ROUNDS = 15
 SLOW = 1.0  # seconds: what takes longer is measured in one round
@@ -50,16 +51,6 @@ def bench_schedule_heapq(benchmark, shape):
     check_equal(schedule(tasks, workers), answer)
 
 
-def timed(work):
-    began = time.perf_counter()
-    result = work()
-    return time.perf_counter() - began, result
-
-
-def median(values):
-    return sorted(values)[len(values) // 2]
-
-
 @pytest.mark.parametrize("shape", list(workloads.SHAPES))
 def bench_ratios(capsys, shape):
     tasks, workers = tasks_of(shape), workloads.workers()
@@ -92,11 +83,6 @@ def bench_ratios(capsys, shape):
             )
 
 
-def ratio(ours, others):
-    """The median of the ratios pair by pair."""
-    return median([a / b for a, b in zip(ours, others)])
-
-
 def median_stages(tasks, workers):
     """Where the time goes, each stage by the median of its own rounds."""
     rounds = []
@@ -104,11 +90,8 @@ def median_stages(tasks, workers):
         reading, graph = timed(lambda: TaskGraph(tasks))
         table = WorkerTable(workers, graph.resources)
 
-        def prepare(graph=graph, table=table):
-            return make_core(graph, table, rank="critical-path", fit="most-free", max_retries=3)
-
-        preparing, core = timed(prepare)
-        deciding, _ = timed(core.simulate)
+        preparing, core = timed(partial(workloads.core_of, graph, table))
+        deciding, _ = timed(lambda core=core: simulate(core))
 
         def name(graph=graph, table=table, core=core):
             return Schedule(graph.ids, table.ids, Plan(graph, table.capacity, core.columns(), core.log()))

@@ -12,8 +12,14 @@ import random
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from fastsched import Task, Worker
+import numpy as np
+import numpy.typing as npt
+
+from fastsched import Task, TaskGraph, Worker
+from fastsched.graph import WorkerTable
+from fastsched.planner import make_core
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTSCHED_DATA", ROOT.parent / "shared" / "data"))
@@ -89,6 +95,54 @@ def real(name: str = "montage-12000-s7") -> list[Task] | None:
         )
         for i in range(flat["n"])
     ]
+
+
+class Arrays(NamedTuple):
+    """A graph without a single object, for sizes at which objects are the larger part of the work."""
+
+    indptr: npt.NDArray[np.int64]
+    """(n + 1,): row i of `indices` lists what task i depends on."""
+    indices: npt.NDArray[np.int32]
+    demand: npt.NDArray[np.int32]
+    """(n, 2): milli-cores, MB."""
+    duration: npt.NDArray[np.float64]
+    """(n,): seconds, above 0."""
+
+
+def arrays(shape: str, n: int, *, width: int = 1000, seed: int = 1) -> Arrays:
+    """`layers`, `wide`, `chain` or `scattered` with the same demands and durations, drawn by numpy."""
+    rng = np.random.default_rng(seed)
+    task = np.arange(n)
+    if shape == "layers":
+        first = task // width * width
+        drawn = first[:, None] - width + rng.integers(0, width, (n, 2))
+        wanted = np.repeat(first[:, None] > 0, 2, axis=1)
+    elif shape == "wide":
+        drawn = wanted = np.zeros((n, 0), dtype=np.int64)
+    elif shape == "chain":
+        drawn, wanted = task[:, None] - 1, task[:, None] > 0
+    elif shape == "scattered":
+        drawn = (rng.random((n, 3)) * task[:, None]).astype(np.int64)
+        wanted = (np.arange(3) < rng.integers(0, 4, n)[:, None]) & (task[:, None] > 0)
+    else:
+        raise ValueError(f"unknown shape {shape!r}")
+    edges = np.unique((task[:, None] * n + drawn)[wanted.astype(bool)])  # by task, each dependency once
+    indptr = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(edges // n, minlength=n), out=indptr[1:])
+    demands, counts = zip(*DEMANDS)
+    drawn_demand = rng.choice(len(demands), n, p=np.array(counts) / sum(counts))
+    demand = np.array(demands, dtype=np.int32)[drawn_demand]
+    return Arrays(indptr, (edges % n).astype(np.int32), demand, rng.integers(1, 601, n).astype(np.float64))
+
+
+def graph_of(given: Arrays) -> TaskGraph:
+    """The graph that these arrays describe."""
+    return TaskGraph.from_arrays(given.indptr, given.indices, given.demand, duration=given.duration)
+
+
+def core_of(graph: TaskGraph, table: WorkerTable):
+    """A core on which nothing has happened, with the choices that `schedule()` makes by itself."""
+    return make_core(graph, table, rank="critical-path", fit="most-free", max_retries=3)
 
 
 SHAPES = {

@@ -23,6 +23,7 @@ SOURCE = ROOT / "src" / "fastsched"
 FLOORS = {
     "names": 0,
     "errors": 1,
+    "_block": 0,
     "_heap": 1,
     "_fit": 1,
     "_grid": 1,
@@ -250,4 +251,4 @@ def test_the_example_of_the_readme_runs(tmp_path):
 
 @needs_source
 def test_setup_stays_small():
-    assert len((ROOT / "setup.py").read_text().splitlines()) <= 40
+    assert len((ROOT / "setup.py").read_text().splitlines()) <= 60

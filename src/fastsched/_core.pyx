@@ -27,9 +27,10 @@ import numpy as np
 from ._facts cimport (
     CODE_WORKER_LOST, NO_CANDIDATE, PROBATION, QUARANTINED, READY, Facts,
 )
+from ._block cimport bits_of_the_rest, first_at_most, keep_larger, keep_smaller, lowest_bit, smallest
 from ._fit cimport BEST_FIT, BLOCK, fit_worker, frontier, room_for_slots
 from ._grid cimport grid_fit, grid_frontier, holds
-from ._heap cimport LEVELS, bits_of_the_rest, first_at_most, keep_larger, keep_smaller, lowest_bit, smallest, tree_first
+from ._heap cimport LEVELS, tree_first
 
 from .errors import InternalError
 from .recount import recount

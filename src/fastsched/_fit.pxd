@@ -9,7 +9,7 @@
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t
 
-from ._heap cimport bits_of_the_rest, lowest_bit
+from ._block cimport bits_of_the_rest, lowest_bit
 
 cdef enum:
     BLOCK = 16              # workers a step of the scan

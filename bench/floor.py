@@ -1,0 +1,33 @@
+"""The floor: the least that any scheduler of ready tasks by urgency has to do, in native code (limit/floor.pyx)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import native
+import numpy as np
+import numpy.typing as npt
+
+from fastsched import TaskGraph
+from fastsched.ranks import RANKS, urgency_order
+
+
+def lay_ready(graph: TaskGraph) -> Callable[[], npt.NDArray[np.int32]]:
+    """One pass of the floor, to be made once: a function that answers the tasks in the order in which they came out.
+
+    All that the pass needs is made here, as `make_core` makes what `Core.simulate` needs. Raises ImportError where
+    there is nothing to build the native part with.
+    """
+    floor = native.load("limit/floor.pyx")
+    n = len(graph)
+    key = RANKS["critical-path"](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+    task_at = urgency_order(graph.priority, key)
+    position = np.empty(n, dtype=np.int32)
+    position[task_at] = np.arange(n, dtype=np.int32)
+    missing = np.diff(graph.dep_ptr).astype(np.int32)
+    heap, order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+
+    def play() -> npt.NDArray[np.int32]:
+        return order[: floor.kahn(graph.succ_ptr, graph.succ, position, task_at, missing, heap, order)]
+
+    return play
