@@ -37,7 +37,7 @@ cdef inline int32_t fit_worker(
             first = b
     fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, first << 4, &best, &best_merit)
     for b in range(stride >> 4):            # then hardly anybody elsewhere has to be looked at
-        if block_merit[b] >= best_merit and b != first:
+        if b != first and (block_merit[b] > best_merit or (block_merit[b] == best_merit and b << 4 < best)):
             fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, b << 4, &best, &best_merit)
     return best
 
