@@ -87,6 +87,7 @@ cdef class Core(Facts):
         if not 0 <= task < self.n_tasks or self.state[task] != READY:
             raise InternalError(f"task {task} was passed by, and was not ready")
         self.overtaken[task] = now
+        self.any_overtaken = True
 
     def reserved(self, int32_t task, int32_t worker, now):
         """Book that room is kept, as it was chosen before. See the .pyi."""
@@ -200,7 +201,7 @@ cdef class Core(Facts):
         cdef Py_ssize_t row = <Py_ssize_t>task * self.n_resources
         cdef int64_t mark = -1
         cdef int bars = FREE_CHOICE
-        if self.last_fail[task] >= 0:
+        if self.n_log and self.last_fail[task] >= 0:
             bars = self._bar_failed_workers(task)
             if bars == AVOID:
                 mark = self.mark
@@ -355,7 +356,7 @@ cdef class Core(Facts):
             self.candidate_position[s] = NO_CANDIDATE
         else:
             self.candidate[s] = self.task_at[self.first_leaf[s] + leaf]
-            self.candidate_position[s] = self.position[self.candidate[s]]
+            self.candidate_position[s] = self.position_at[self.first_leaf[s] + leaf]
             self.candidate_need[s] = self.tree[self.level[s * LEVELS] + leaf] + 1
 
     cdef void _refuse(self, int s, int32_t task, bint near) noexcept nogil:
@@ -490,6 +491,7 @@ cdef class Core(Facts):
         for i in range(self.n_started):
             if self._before(head, self.started_tasks[i]):
                 self.overtaken[head] = self.now
+                self.any_overtaken = True
                 self.overtaken_task = head
                 return
 

@@ -85,7 +85,6 @@ cdef class Facts:
     cdef const int64_t[::1] priority        # n, the higher one first
     cdef const int64_t[::1] key             # n, rank: the smaller one first, among equal priorities
     cdef const int32_t[::1] max_retries     # n, failures of its own that a task survives
-    cdef int32_t[::1] position              # n, place in the order of urgency of its layer: priority, rank, index
     cdef int32_t[::1] slot_of               # n, the slot in which it is ready
     cdef int32_t[::1] leaf_of               # n, leaf in the tree of its slot
 
@@ -104,6 +103,7 @@ cdef class Facts:
     cdef int32_t[::1] cause                 # n, for SKIPPED the failed task at its root; else -1
     cdef int32_t[::1] last_fail             # n, newest entry of the log for this task; -1 = none
     cdef int64_t[::1] overtaken             # n, ns, when a less urgent task first passed it by; -1 = it did not
+    cdef bint any_overtaken                 # whether that was ever noted
     cdef int32_t[::1] next_on               # n, the next open attempt on the same worker; -1 = none
     cdef int32_t[::1] before_on             # n, the one before it; -1 = it is the worker's first
     cdef int32_t[::1] failed_tasks          # n, tasks that failed for good, were skipped or cancelled, in that order
@@ -184,6 +184,7 @@ cdef class Facts:
     cdef int64_t[::1] level                 # S * LEVELS, where the levels of the trees begin
     cdef int32_t[::1] depth                 # S, levels of the tree
     cdef int32_t[::1] task_at               # leaf -> task: task_at[first_leaf[s] + leaf]
+    cdef int32_t[::1] position_at           # leaf -> its task's place in the order of urgency of the layer: priority, rank, index
     cdef int64_t[::1] first_leaf            # S + 1
     cdef Py_ssize_t slot_stride             # S rounded up to a whole block
     cdef int32_t[::1] need                  # slot_demand turned round: K rows of slot_stride amounts; nobody has the padding's

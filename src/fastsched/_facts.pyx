@@ -43,6 +43,8 @@ def _extended(column, Py_ssize_t used, Py_ssize_t extra, values):
     if used == 0 and isinstance(values, np.ndarray):
         return values
     old = np.asarray(column)
+    if used == 0 and values == 0:
+        return np.zeros(extra, dtype=old.dtype)     # pages that are never written to are never made
     if len(old) < used + extra:
         grown = np.empty(max(used + extra, 2 * used), dtype=old.dtype)
         grown[:used] = old[:used]
@@ -98,7 +100,7 @@ cdef class Facts:
         uint8s = np.empty(0, dtype=np.uint8)
         self.succ_ptr, self.succ = np.zeros(1, dtype=np.int64), int32s
         self.late_head = self.late_next = self.late_task = int32s
-        self.demand = self.max_retries = self.position = self.slot_of = self.leaf_of = int32s
+        self.demand = self.max_retries = self.slot_of = self.leaf_of = int32s
         self.duration = self.priority = self.key = int64s
         self.state = self.reason = self.told_stuck = uint8s
         self.missing = self.attempt = self.failures = self.ooms = self.losses = self.worker = int32s
@@ -110,7 +112,7 @@ cdef class Facts:
         self.log_reason = uint8s
         self.layer_slot = np.zeros(LEVELS * 8, dtype=np.int32)
         self.slot_demand = self.most = self.front = self.base = self.need = self.stale = int32s
-        self.depth = self.tree = self.task_at = int32s
+        self.depth = self.tree = self.task_at = self.position_at = int32s
         self.candidate = self.candidate_position = self.candidate_need = int32s
         self.loose = self.passed = uint8s
         self.level = self.cursor = int64s
@@ -161,7 +163,6 @@ cdef class Facts:
         self.priority = _extended(self.priority, n, m, np.ascontiguousarray(priority, dtype=np.int64))
         self.key = _extended(self.key, n, m, np.ascontiguousarray(key, dtype=np.int64))
         self.max_retries = _extended(self.max_retries, n, m, np.ascontiguousarray(max_retries, dtype=np.int32))
-        self.position = _extended(self.position, n, m, 0)
         self.slot_of = _extended(self.slot_of, n, m, -1)
         self.leaf_of = _extended(self.leaf_of, n, m, 0)
         self.state = _extended(self.state, n, m, 0)
@@ -462,7 +463,8 @@ cdef class Facts:
         cdef int s = self.slot_of[task]
         tree_set(self.tree, self.level, s * LEVELS, self.depth[s], self.leaf_of[task], ABSENT)
         self.stale[s] = 1
-        self.overtaken[task] = -1
+        if self.any_overtaken:
+            self.overtaken[task] = -1
         if task == self.reserved_task:
             self.reserved_task = self.reserved_worker = -1
 
@@ -949,6 +951,7 @@ cdef class Facts:
         self.first_leaf = _extended(self.first_leaf, base + 1, c, leaves + np.cumsum(sizes))
         self.tree = _extended(self.tree, begin, end - begin, np.full(end - begin, ABSENT, dtype=np.int32))
         self.task_at = _extended(self.task_at, leaves, n, np.zeros(n, dtype=np.int32))
+        self.position_at = _extended(self.position_at, leaves, n, np.zeros(n, dtype=np.int32))
         self.n_slots += c
         self._turn_slots(base)
         self.n_layers += 1
@@ -961,10 +964,10 @@ cdef class Facts:
             for i in range(by_urgency.shape[0]):
                 task = by_urgency[i]
                 s = <int32_t>slot[i]
-                self.position[task] = <int32_t>i
                 self.slot_of[task] = base + s
                 self.leaf_of[task] = <int32_t>(filled[s] - self.first_leaf[base + s])
                 self.task_at[filled[s]] = task
+                self.position_at[filled[s]] = <int32_t>i
                 filled[s] += 1
             for i in range(by_urgency.shape[0]):
                 task = by_urgency[i]
@@ -1132,11 +1135,11 @@ cdef class Facts:
         """Views of what `recount` counts again, by name. See the .pyi."""
         names = ("succ_ptr", "succ", "late_head", "late_next", "late_task", "slot_of", "leaf_of", "next_on", "before_on",
                  "first_on", "tree", "level", "depth", "first_leaf", "task_at", "slot_demand", "merit", "cell_head",
-                 "cell_of", "child", "sibling", "position", "priority", "key", "layer_slot", "wake_time")
+                 "cell_of", "child", "sibling", "position_at", "priority", "key", "layer_slot", "wake_time")
         views = (self.succ_ptr, self.succ, self.late_head, self.late_next, self.late_task, self.slot_of, self.leaf_of,
                  self.next_on, self.before_on, self.first_on, self.tree, self.level, self.depth, self.first_leaf,
                  self.task_at, self.slot_demand, self.merit, self.cell_head if self.gridded else None,
-                 self.cell_of, self.child, self.sibling, self.position, self.priority, self.key, self.layer_slot,
+                 self.cell_of, self.child, self.sibling, self.position_at, self.priority, self.key, self.layer_slot,
                  self.wake_time)
         return {name: None if view is None else np.asarray(view) for name, view in zip(names, views)} | {
             "n_slots": self.n_slots, "n_layers": self.n_layers, "n_late": self.n_late, "n_wakes": self.n_wakes,

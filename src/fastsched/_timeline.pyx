@@ -142,7 +142,7 @@ cdef class TimeLine:
                 self.core.fail_unsatisfiable(self.core.now)
         if self.core.n_left == 0:
             return -1
-        while self.n_events and not self._is_open(self.event_task[0], self.event_time[0]):
+        while self.core.n_log and self.n_events and not self._is_open(self.event_task[0], self.event_time[0]):
             event_pop(self.event_time, self.event_task, self.n_events)
             self.n_events -= 1
         if self.n_events:
@@ -167,8 +167,8 @@ cdef class TimeLine:
             task = self.event_task[0]
             event_pop(self.event_time, self.event_task, self.n_events)
             self.n_events -= 1
-            if not self._is_open(task, now):
-                continue
+            if self.core.n_log and not self._is_open(task, now):
+                continue            # only where an attempt did not complete is there an end of none
             if self.doomed.shape[0] and self.doomed[task]:
                 self.core._book_failed(task, CODE_EXIT, True)
             else:

@@ -137,7 +137,8 @@ def _check_trees(state: npt.NDArray[np.uint8], inner: Columns, demand: Amounts) 
     for first, last in zip(inner["layer_slot"], inner["layer_slot"][1 : inner["n_layers"] + 1]):
         mine = np.nonzero((slot_of >= first) & (slot_of < last) & open_)[0]
         urgency = np.lexsort((mine, inner["key"][mine], -inner["priority"][mine]))
-        _demand((np.diff(inner["position"][mine[urgency]]) > 0).all(), "positions are not in the order of urgency")
+        leaf = inner["first_leaf"][slot_of[mine]] + inner["leaf_of"][mine]
+        _demand((np.diff(inner["position_at"][leaf[urgency]]) > 0).all(), "positions are not in the order of urgency")
 
 
 def _level(amount: int) -> int:
