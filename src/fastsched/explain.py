@@ -115,6 +115,9 @@ def _explain_ready(
         return Explanation(
             text=text, best_worker=names[best] if names else None, missing=missing, unsatisfiable=True, **known
         )
+    avoided = np.isin(np.arange(len(holds)), core.failed_workers(task))
+    if (holds & ~avoided).any():
+        holds &= ~avoided
     kept = core.reservation()
     reserved_on = worker_ids[kept[1]] if kept and kept[0] == task else None
     shown = there["shown"] != 0
@@ -136,8 +139,6 @@ def _explain_ready(
         text = f"it waits for room: {worker_ids[best]} would need {amounts}"
         if earliest[best] is not None:
             text += f", expected in {(earliest[best] - core.now) / NS:.3g} s"
-    elif known["avoids"]:
-        text = f"it failed on {_name(known['avoids'])}, and waits for another worker to have room"
     else:
         text = f"it starts with the next decision; {worker_ids[best]} has room for it"
     if reserved_on:
@@ -170,6 +171,8 @@ def describe_misfit(
     best, lacks = nearest_worker(demand.astype(np.int64), capacity)
     if best < 0:
         return f"there is no worker, so task {task_id!r} cannot run"
+    if not lacks.any():
+        return f"no worker that could hold task {task_id!r} is left"
     missing = " and ".join(
         f"{show_amount(resource, int(lack))} more (it needs {show_amount(resource, int(need))}, "
         f"the worker has {show_amount(resource, int(has))})"

@@ -159,6 +159,11 @@ class State:
             choices.append(TaskOvertaken(self.ids[self._core.overtaken_task], now))
         return choices
 
+    def advance(self, now: int) -> list[Event]:
+        """Book that time has passed; answers the notices of what that has brought. `absorb` and `decide` do it too."""
+        self._core.advance(now)
+        return self._tell(now)
+
     def next_wake(self) -> int | None:
         """When `decide` should be called though nothing was reported, or None."""
         return self._core.next_wake()

@@ -1,0 +1,1 @@
+"""A seeded adversary over `State`, and a ghost that keeps a record of its own."""
