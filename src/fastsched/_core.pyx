@@ -352,7 +352,8 @@ cdef class Core(Facts):
         if self.front[s] >= 0:
             leaf = tree_first(self.tree, self.level, s * LEVELS, self.depth[s], self.cursor[s], self.front[s] - 1)
         if leaf < 0:
-            self.candidate[s] = self.candidate_need[s] = -1
+            self.candidate[s] = -1
+            self.candidate_need[s] = 0
             self.candidate_position[s] = NO_CANDIDATE
         else:
             self.candidate[s] = self.task_at[self.first_leaf[s] + leaf]

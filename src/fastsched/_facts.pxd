@@ -194,7 +194,7 @@ cdef class Facts:
     cdef uint8_t[::1] passed                # S, 1 = the cursor was moved
     cdef int32_t[::1] candidate             # S, first task under the front; -1 = none
     cdef int32_t[::1] candidate_position    # S, whole blocks: its position; NO_CANDIDATE = none
-    cdef int32_t[::1] candidate_need        # S, whole blocks: what it needs of the pivot; -1 = none
+    cdef int32_t[::1] candidate_need        # S, whole blocks: what it needs of the pivot; 0 = nothing, or there is none; -1 in the padding
 
     # kernels: tasks
     cdef void _book_ready(self, int32_t task) noexcept nogil

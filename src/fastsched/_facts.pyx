@@ -987,6 +987,7 @@ cdef class Facts:
         stale = np.ones(self.slot_stride, dtype=np.int32)
         self.front, self.base, self.stale = front, front.copy(), stale
         self.candidate_need = np.full(self.slot_stride, -1, dtype=np.int32)
+        np.asarray(self.candidate_need)[:s] = 0
         np.asarray(self.candidate)[:s] = -1
         self.candidate_position = np.full(self.slot_stride, NO_CANDIDATE, dtype=np.int32)
 
