@@ -1,0 +1,101 @@
+"""The table of planted bugs is true to the source, and planting works. `./dev mutants` plants them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mutations import run
+from mutations.combine import PROLOGUE, combine
+from mutations.table import MUTATIONS
+
+import fastsched
+
+INSTALLED = Path(fastsched.__file__).resolve().parent
+
+needs_source = pytest.mark.skipif(not run.SOURCE.is_dir(), reason="skipped: the source tree is not here")
+
+
+@needs_source
+def test_every_snippet_occurs_once_and_is_replaced():
+    stale = []
+    for mutation in MUTATIONS:
+        try:
+            run.mutate((run.SOURCE / mutation.file).read_text(), mutation)
+        except run.PlantError as error:
+            stale.append(str(error))
+    assert stale == []
+
+
+def test_the_table_is_a_table():
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 45
+    assert len({(mutation.file, mutation.old, mutation.new) for mutation in MUTATIONS}) == len(MUTATIONS)
+    assert all(mutation.meaning for mutation in MUTATIONS)
+    assert not [mutation for mutation in MUTATIONS if mutation.file == "recount.py"], "blindness is no bug to be caught"
+
+
+def test_a_snippet_that_is_gone_or_is_there_twice_is_an_error():
+    mutation = MUTATIONS[0]
+    for text in ("", 2 * mutation.old):
+        with pytest.raises(run.PlantError, match="renew it in the table"):
+            run.mutate(text, mutation)
+
+
+ROOM = """\
+cdef class Room:
+    cdef int f(
+        self, int a
+    ) noexcept nogil:
+        # Why.
+        cdef int b = max(
+            1, a)
+        if a < b:
+            return 1
+
+        return 0
+
+    def g(self):
+        return 2
+"""
+
+
+def test_bugs_of_a_room_are_asleep_together():
+    bugs = {1: ("a < b", "a <= b"), 2: ("return 0", "return 3"), 3: ("1, a)", "2, a)"), 7: ("return 2", "return 4\n")}
+    combined, asleep = combine(ROOM, {number: ROOM.replace(*bug) for number, bug in bugs.items()})
+    assert asleep == {1, 2, 7}, "a declaration cannot be chosen"
+    head = PROLOGUE + ROOM[: ROOM.index("        if a < b")]
+    assert combined.startswith(head), "what comes before the body is as it was"
+    assert [line.strip() for line in combined[len(head) :].splitlines() if line.strip()] == [
+        "if PLANTED_NUMBER == 1:", "if a <= b:", "return 1", "return 0",
+        "elif PLANTED_NUMBER == 2:", "if a < b:", "return 1", "return 3",
+        "else:", "if a < b:", "return 1", "return 0",
+        "def g(self):", "if PLANTED_NUMBER == 7:", "return 4", "else:", "return 2",
+    ]  # fmt: skip
+    assert combine(ROOM, {}) == (PROLOGUE + ROOM, set())
+
+
+@needs_source
+def test_what_is_compiled_into_what():
+    assert run.rooms_to_build("ranks.py") == []
+    assert run.rooms_to_build("_facts.pyx") == ["_facts"]
+    assert run.rooms_to_build("_chance.pxd") == ["_facts", "_timeline"]
+    assert {"_core", "_facts"} <= set(run.rooms_to_build("_grid.pxd"))
+
+
+@pytest.mark.parametrize(
+    ("name", "tests"), [("lease-one-short", "test_liveness.py"), ("urgency-priority-reversed", "test_order.py")]
+)
+def test_a_planted_bug_is_caught_and_without_it_the_copy_passes(tmp_path, name, tests):
+    (mutation,) = [mutation for mutation in MUTATIONS if mutation.name == name]
+    path = run.copy_package(INSTALLED, tmp_path) / mutation.file
+    text = path.read_text()
+    path.write_text(run.mutate(text, mutation))
+    verdict = run.judge(tmp_path, [f"tests/{tests}"])
+    assert verdict.caught and verdict.by.startswith(f"{tests}::test_"), verdict
+    path.write_text(text)
+    assert not run.judge(tmp_path, [f"tests/{tests}"]).caught
+
+
+def test_tests_that_do_not_meet_the_copy_are_an_error(tmp_path):
+    with pytest.raises(run.PlantError, match="is imported from"):
+        run.judge(tmp_path, ["tests/test_liveness.py"])
