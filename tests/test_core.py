@@ -12,7 +12,7 @@ import pytest
 from adversary import Adversary
 from worlds import make_world
 
-from fastsched import Task, Worker, schedule
+from fastsched import Policy, Task, Worker, schedule
 from fastsched._core import REASON_EXIT, REASON_WORKER_LOST, Core
 from fastsched._graphs import bottom_levels, successors, topological_order
 from fastsched._timeline import simulate
@@ -20,6 +20,7 @@ from fastsched.errors import InternalError, UnsatisfiableWarning
 from fastsched.graph import WorkerTable
 from fastsched.planner import TaskGraph, make_core
 
+NS = 10**9
 HISTORIES = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
 ADVERSITIES = (
     "failed: EXIT", "failed: OUT_OF_MEMORY", "lose", "lose and return", "leave", "drain", "drained", "resize", "join",
@@ -214,6 +215,23 @@ def test_cancel_ends_a_task_in_any_state():
     with pytest.raises(IndexError):
         core.cancel(9, 2)
     core.check()
+
+
+def test_what_is_overdue_is_taken_to_end_together_with_what_ends_now():
+    """At 10 the attempt of `late` is overdue and that of `due` is to end: room is reckoned without either."""
+    tasks = [
+        Task("late", "x", (), 2, priority=9, duration=5),
+        Task("due", "x", (), 1, priority=9, duration=10),
+        Task("long", "x", (), 1, priority=9, duration=100),
+        Task("kept", "x", (), 3, priority=5),
+        Task("small", "x", (), 1, duration=10),
+        Task("beside", "x", ["small"], 2, duration=100),
+    ]
+    core = core_of(tasks, [Worker("w", 6, 4096)], rank="fifo", policy=Policy(reserve_after=0))
+    assert core.assign(0) == [(0, 0, 1), (1, 0, 1), (2, 0, 1), (4, 0, 1)]
+    end(core, 4, 10 * NS)
+    assert core.assign(10 * NS) == [(5, 0, 1)], "beside `kept` and `long` there are 2 cores left"
+    assert core.reservation() == (3, 0) and core.earliest_start(3, 0) == 10 * NS
 
 
 def test_simulate_is_for_a_fresh_core():

@@ -63,6 +63,20 @@ def test_waiting_running_completed_and_failed():
         state.explain("e")
 
 
+def test_only_what_has_not_completed_is_waited_for():
+    state = open_state([Task("a", "x"), Task("b", "x"), Task("c", "x", ["b", "a", "b"])], [Worker("w", 1, 1024)])
+    assert state.explain("c").waits_for == ("b", "a")
+    state.decide(0)
+    end(state, "a", "w", 1, 1)
+    assert state.explain("c").waits_for == ("b",) and state.explain("c").text == "it waits for 'b' to complete"
+
+
+def test_of_workers_that_lack_the_same_the_largest_is_named():
+    workers = [Worker("small", 1, 512), Worker("large", 1, 1024), Worker("middle", 1, 768)]
+    told = open_state([Task("a", "x", (), 2, 256)], workers).explain("a")
+    assert told.unsatisfiable and (told.best_worker, told.missing) == ("large", {"cpu_millicores": 1000})
+
+
 def test_a_ready_task_without_room_is_told_where_it_lacks_least_and_when_that_will_be():
     tasks = [Task("long", "x", (), 3, duration=100), Task("short", "x", (), 3, duration=10), Task("next", "x", (), 2)]
     state = open_state(tasks, [Worker("w1", 4, 1024), Worker("w2", 4, 1024)])

@@ -91,6 +91,18 @@ def test_schedule_says_when_and_where():
     assert plan.plan.status.tolist() == ["COMPLETED"] * 3
 
 
+def test_every_attempt_of_a_task_is_work():
+    plan = schedule([Task("a", "x", duration=2)], ONE, outcome=lambda task, worker, attempt: attempt > 2)
+    assert plan.plan.busy_ns.tolist() == [6 * 10**9]
+    assert plan.plan.bounds_ns == {"critical path": 6 * 10**9, "cpu_millicores": 6 * 10**9, "memory_mb": 75 * 10**7}
+    assert plan.lower_bound == 6 == plan.makespan
+
+
+def test_a_bound_is_not_rounded_down():
+    plan = schedule([Task("a", "x", duration=1e-9)], [Worker("w1", 1, 512), Worker("w2", 2, 512)])
+    assert plan.plan.bounds_ns == {"critical path": 1, "cpu_millicores": 1, "memory_mb": 1}
+
+
 def test_mappings_are_as_good_as_objects():
     tasks = [Task("a", "x", cpu_cores_required=0.5), Task("b", ["x", "y"], ["a"], priority=3, resources={"gpu": 1})]
     workers = [Worker("w", 2, 4096, resources={"gpu": 2})]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fastsched import Reason, Task, Worker
+from fastsched.errors import ValidationError
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
     TaskFailed,
+    TasksSubmitted,
     WorkerJoined,
     WorkerLost,
 )
@@ -92,6 +96,30 @@ def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later()
     assert lost == WorkerLost("w2", "it never came", 3)
     assert (stuck.task_id, stuck.at_ns) == ("two", 3) and "'w1', would need 1 core more" in stuck.message
     assert [told.task_id for told in state.fail_unsatisfiable(3)] == ["two"]
+
+
+def test_a_report_of_a_worker_that_does_not_run_the_attempt_is_stale():
+    state = open_state([Task("a", "x")], [Worker("w1", 1, 128), Worker("w2", 1, 128)])
+    join(state, "w1", "w2")
+    assert state.decide(0) == [AttemptStarted("a", "w1", 1, 0)]
+    for reason in (None, Reason.EXIT):
+        assert state.absorb(AttemptEnded("a", "w2", 1, reason), 1) == []
+        assert state.absorb(AttemptEnded("a", "w2", 1, reason, incarnation=1), 1) == []
+    assert state.snapshot() == Snapshot(0, 1, 0, 0)
+
+
+def test_a_later_submission_has_its_own_order_and_its_own_cycles():
+    """Its first task, which others of it depend on, is no task of before."""
+    state = open_state([Task("a", "x")], [Worker("w", 1, 128)])
+    with pytest.raises(ValidationError, match="b -> c -> b"):
+        state.absorb(TasksSubmitted([Task("b", "x", ["c"]), Task("c", "x", ["b"])], 0), 0)
+    later = [Task("head", "x", duration=1), Task("tail", "x", ["head", "a"], duration=99), Task("b", "x", duration=50)]
+    assert state.absorb(TasksSubmitted(later, 0), 0) == []
+    join(state, "w")
+    for i, task_id in enumerate(("head", "b", "a", "tail")):
+        assert state.decide(i) == [AttemptStarted(task_id, "w", 1, i)]
+        state.absorb(AttemptEnded(task_id, "w", 1, None, 0), i)
+    assert state.done
 
 
 def test_cancel_all_ends_everything():

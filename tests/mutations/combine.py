@@ -1,6 +1,6 @@
 """Many bugs in one build: a function to which some are to be done becomes a choice between its bodies.
 
-Building is what takes time, so each native room is built once with all of its bugs in it, and a number in the
+Building is what takes time, so the native rooms are built once with all of its bugs in it, and a number in the
 environment says which of them is awake; 0 is none, the room as it is (mutant schemata, Untch, Offutt and Harrold 1993).
 
     cdef bint f(self, int a) noexcept nogil:        cdef bint f(self, int a) noexcept nogil:
@@ -25,9 +25,15 @@ __all__ = ["combine"]
 
 HEADER = re.compile(r"( *)(?:def|cdef|cpdef)\b(?!\s+(?:class|enum|struct|extern)\b)[^=#]*\(")
 PROLOGUE = """\
-from os import environ as _environ
-cdef int PLANTED_NUMBER = int(_environ.get("FASTSCHED_MUTANT_NUMBER", "0"))
-PLANTED = PLANTED_NUMBER
+cdef extern from *:
+    \'\'\'
+    #ifndef PLANTED_NUMBER
+    #include <stdlib.h>
+    static int planted_number = -1;
+    #define PLANTED_NUMBER (planted_number < 0 ? (planted_number = atoi(getenv("FASTSCHED_MUTANT_NUMBER"))) : planted_number)
+    #endif
+    \'\'\'
+    int PLANTED_NUMBER
 """
 
 
@@ -56,7 +62,7 @@ def combine(text: str, mutated: Mapping[int, str]) -> tuple[str, set[int]]:
         if function in bodies and not any(re.match(r" *cdef\b", line) for line in lines[function.body : function.end]):
             lines[function.body : function.end] = choice(function, lines, bodies[function])
             done |= bodies[function].keys()
-    at = next(i for i, line in enumerate(lines) if re.match(r"def |cdef class |cdef inline|@", line))
+    at = next(i for i, line in enumerate(lines) if re.match(r"def |cdef class |cdef inline |@", line))
     lines[at:at] = PROLOGUE.splitlines()
     return "\n".join(lines) + "\n", done
 

@@ -107,18 +107,23 @@ def copy_package(source: Path, folder: Path, without: Sequence[str] = ()) -> Pat
 def plant(mutation: Mutation, source: Path, folder: Path) -> None:
     """Make a copy with the bug in it, and build what has changed."""
     rooms = rooms_to_build(mutation.file)
-    path = copy_package(source, folder, without=rooms) / mutation.file
-    path.write_text(mutate((SOURCE / mutation.file).read_text(), mutation))
+    package = copy_package(source, folder, without=rooms)
+    for path in (*SOURCE.glob("*.pyx"), *SOURCE.glob("*.pxd")):
+        shutil.copy(path, package)
+    path = package / mutation.file
+    path.write_text(mutate(path.read_text(), mutation))
     build(folder, rooms)
 
 
 def plant_together(package: Path) -> set[int]:
     """Write into the native rooms of a copy all bugs that can be asleep there. Answers their numbers."""
     done: set[int] = set()
-    for file in sorted({mutation.file for mutation in MUTATIONS if mutation.file.endswith(".pyx")}):
+    for file in sorted({mutation.file for mutation in MUTATIONS if mutation.file.endswith((".pyx", ".pxd"))}):
         text = (SOURCE / file).read_text()
         mutated = {number: mutate(text, mutation) for number, mutation in NUMBERED.items() if mutation.file == file}
         text, combined = combine(text, mutated)
+        if file.endswith(".pyx"):
+            text += "\nPLANTED = PLANTED_NUMBER\n"  # for the guard
         (package / file).write_text(text)
         done |= combined
     return done
@@ -245,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as name, ThreadPoolExecutor(options.jobs) as pool:
         work = Path(name).resolve()
         base = build_base(work, pool)
+        chosen.sort(key=lambda number: number in base.asleep)  # what is still to be built takes longest: it goes first
         print(f"the unmutated copy passes ({time.monotonic() - begun:.0f} s)", flush=True)
         running = {pool.submit(try_one, number, base, work): NUMBERED[number] for number in chosen}
         for done in as_completed(running):
