@@ -53,9 +53,10 @@ def compare(given, n_workers: int, rounds: int) -> str:
     table = WorkerTable(workloads.workers(n_workers), graph.resources)
     floors, cores = [], []
     for round_ in range(rounds + 1):
-        play, core = lay_ready(graph), workloads.core_of(graph, table)
         gc.collect()
+        play = lay_ready(graph)
         at_floor, order = timed(play)
+        core = workloads.core_of(graph, table)
         in_core, _ = timed(lambda core=core: simulate(core))
         assert core.n_left == 0 and core.n_failed == 0
         if round_ == 0:  # a warm-up, and every round makes the same plan

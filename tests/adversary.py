@@ -102,9 +102,13 @@ class Adversary:
         key = np.array([rng.choice([0, -1, -5, 7]) for _ in range(m)], dtype=np.int64)
         retries = np.array([rng.choice([0, 1, 3]) for _ in range(m)], dtype=np.int32)
         classes = demand.copy()
-        classes[:, self.pivot] = 0
-        if rng.random() < 0.2:
-            classes[:] = 0  # one loose class
+        lay_out = rng.choice(["by kind", "by kind", "but the pivot", "but the pivot", "loosely", "as one"])
+        if lay_out == "but the pivot":
+            classes[:, self.pivot] = 0
+        elif lay_out == "loosely":
+            classes = classes // 2
+        elif lay_out == "as one":
+            classes[:] = 0
         class_demand, class_of = np.unique(classes, axis=0, return_inverse=True)
         first = self.core.add_tasks(
             self.now,

@@ -364,6 +364,15 @@ def test_a_long_list_of_problems_is_shown_in_part_and_kept_whole():
     assert "and 80 more" in str(caught.value)
 
 
+def test_few_kinds_of_demand_are_a_class_each():
+    kinds = np.array([[1000 * i, 100 * i % 700] for i in range(65)], dtype=np.int32)
+    classes = DemandClasses(np.repeat(kinds[:64], 3, axis=0))
+    assert classes.exact.all() and classes.class_of.tolist() == np.repeat(np.arange(64), 3).tolist()
+    assert (classes.class_demand == kinds[:64]).all()
+    classes = DemandClasses(np.repeat(kinds, 3, axis=0))
+    assert classes.exact.all() and (classes.class_demand[:, classes.pivot] == 0).all()
+
+
 def test_demand_classes_have_few_members_in_common_resources():
     rng = np.random.default_rng(5)
     cores, memory = rng.integers(1, 9, 1000) * 1000, rng.integers(0, 50_000, 1000)

@@ -79,7 +79,7 @@ def test_what_is_compiled_into_what():
     assert run.rooms_to_build("ranks.py") == []
     assert run.rooms_to_build("_facts.pyx") == ["_facts"]
     assert run.rooms_to_build("_chance.pxd") == ["_facts", "_timeline"]
-    assert {"_core", "_facts"} <= set(run.rooms_to_build("_grid.pxd"))
+    assert {"_core", "_tables"} <= set(run.rooms_to_build("_grid.pxd"))
 
 
 @pytest.mark.parametrize(

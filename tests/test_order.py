@@ -67,7 +67,8 @@ def test_classes_of_any_layout():
     demand = np.array([[1000, 5], [2000, 6], [1000, 7]], dtype=np.int32)
     for other in (demand.astype(np.int64), np.asfortranarray(demand)):
         classes = DemandClasses(other)
-        assert classes.class_of.tolist() == [0, 1, 0] and classes.class_demand.tolist() == [[1000, 0], [2000, 0]]
+        assert classes.class_of.tolist() == [0, 2, 1]
+        assert classes.class_demand.tolist() == [[1000, 5], [1000, 7], [2000, 6]] and classes.exact.all()
 
 
 def test_there_is_always_a_class():

@@ -19,7 +19,7 @@ cdef inline int64_t draw_exponential(uint64_t seed, uint64_t what, uint64_t whic
     # In: a mean from 1 to 2**61. Out: an exponential draw with it, by comparisons of even ones alone (von Neumann
     # 1951): runs of falling numbers of odd length are accepted, every refused run adds one to the whole part.
     cdef uint64_t at = 0, first, last, following
-    cdef int64_t whole = 0
+    cdef int64_t whole = 0, part
     cdef int length
     seed = draw(seed, what, which)
     while True:
@@ -34,7 +34,8 @@ cdef inline int64_t draw_exponential(uint64_t seed, uint64_t what, uint64_t whic
             last = following
             length += 1
         if length & 1:
-            return whole * mean + (mean >> 20) * <int64_t>(first >> 44) + (((mean & 0xFFFFF) * <int64_t>(first >> 44)) >> 20)
+            part = <int64_t>(first >> 44)
+            return whole * mean + (mean >> 20) * part + (((mean & 0xFFFFF) * part) >> 20)
         whole += 1
         if whole >= (<int64_t>1 << 61) // mean:
             return <int64_t>1 << 62         # as good as never

@@ -1,31 +1,33 @@
 # The fields of what chooses, besides those of what is booked (_facts.pxd).
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
 
 from ._facts cimport Facts
 
 
 @cython.final
 cdef class Core(Facts):
-    cdef int64_t reserve_after              # ns, a task that is passed by for so long is given a reservation; -1 = never
+    cdef int64_t reserve_after              # ns, who is passed by for so long is given a reservation; -1 = never
     cdef int32_t[::1] extra                 # K, what will be left beside it then; a task that needs no more may pass
     cdef readonly bint reservation_changed  # whether the last decision made, moved or dropped a reservation
     cdef readonly int32_t overtaken_task    # whom the last decision was the first to pass by; -1 = nobody
     cdef int32_t[::1] started_tasks         # tasks started by the last decision; grows
     cdef readonly int32_t n_started         # entries of it in use
     cdef int32_t[::1] rooms                 # FEW * slot_stride, what each of the few touched workers offers each slot
+    cdef bint free_choice                   # whether the task that was asked about last may use every worker
     cdef int32_t few_touched                # so many touched workers are cheaper to look at than all
 
     cdef void _decide(self) noexcept nogil
     cdef int _most_urgent(self) noexcept nogil
     cdef bint _before(self, int32_t a, int32_t b) noexcept nogil
     cdef int32_t _choose_worker(self, int32_t task, bint near) noexcept nogil
-    cdef int32_t _fit_touched(self, Py_ssize_t row, int64_t mark) noexcept nogil
+    cdef int32_t _fit_touched(self, const int32_t* demand, int64_t mark) noexcept nogil
     cdef void _note_started(self, int32_t task) noexcept nogil
     cdef void _raise_fronts(self) noexcept nogil
     cdef void _lower_fronts(self, int32_t worker) noexcept nogil
     cdef inline void _room_for_slots(self, int32_t worker, Py_ssize_t s0, int32_t* room) noexcept nogil
+    cdef void _find_candidates(self, int b) noexcept nogil
     cdef void _find_candidate(self, int s) noexcept nogil
     cdef void _refuse(self, int s, int32_t task, bint near) noexcept nogil
     cdef void _measure_near(self, int s) noexcept nogil

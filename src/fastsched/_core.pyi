@@ -19,7 +19,60 @@ REASON_CANCELLED: int
 REASON_DEPENDENCY: int
 REASON_UNSATISFIABLE: int
 
-class Facts:
+class Tables:
+    """What the state machine remembers; `Facts` books what happens, `Core` adds the choices."""
+
+    n_tasks: int
+    n_workers: int
+    n_resources: int
+    pivot: int
+    n_left: int
+    """Tasks that have not come to their end."""
+    n_running: int
+    """Open attempts."""
+    n_failed: int
+    """Tasks that failed for good, for whatever reason."""
+    n_log: int
+    """Attempts that did not complete."""
+    now: int
+    """The time of the last fact, ns; it never goes back."""
+    notices: list[tuple[int, int, int]]
+    """What followed from facts, in order: (kind, task or worker, now). 0: a ready task that nobody could hold; of a
+    worker, 1: put in quarantine, 2: on probation, 3: let back, 4: drained and gone."""
+
+    def state_of(self, task: int) -> int:
+        """The state of one task: the codes of `plan.STATUS_OF_STATE`."""
+
+    def attempt_of(self, task: int) -> tuple[int, int]:
+        """How many attempts the task had, and the worker of the last; -1 = none."""
+
+    def incarnation_of(self, worker: int) -> int:
+        """How often the worker has come, from 1; 0 = never yet."""
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of length n: state, reason, attempt, failures, ooms, losses, worker, start, end, cause, missing,
+        overtaken.
+
+        Views that follow the core until tasks are added. start and end are ns of the last attempt, or -1.
+        """
+
+    def log(self) -> dict[str, npt.NDArray[Any]]:
+        """The attempts that did not complete, in the order of their ends: task, worker, attempt, start, end, reason."""
+
+    def worker_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of length W: live, expected, draining, shown (takes tasks), incarnation, trust (0, 1 quarantined,
+        2 on probation), strikes, terms, release (ns). Views."""
+
+    def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
+        """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""
+
+    def wakes(self) -> dict[int, int]:
+        """The tasks that wait for their back-off to end, and when it does, ns."""
+
+    def innards(self) -> dict[str, Any]:
+        """Views of the indexes, for `recount` alone."""
+
+class Facts(Tables):
     """What is booked about tasks and workers; `Core` adds the choices.
 
     Args:
@@ -41,24 +94,7 @@ class Facts:
         ValueError: where an option is out of range.
     """
 
-    n_tasks: int
-    n_workers: int
-    n_resources: int
-    pivot: int
     seed: int
-    n_left: int
-    """Tasks that have not come to their end."""
-    n_running: int
-    """Open attempts."""
-    n_failed: int
-    """Tasks that failed for good, for whatever reason."""
-    n_log: int
-    """Attempts that did not complete."""
-    now: int
-    """The time of the last fact, ns; it never goes back."""
-    notices: list[tuple[int, int, int]]
-    """What followed from facts, in order: (kind, task or worker, now). 0: a ready task that nobody could hold; of a
-    worker, 1: put in quarantine, 2: on probation, 3: let back, 4: drained and gone."""
 
     def __init__(self, **options: Any) -> None: ...
     def add_tasks(
@@ -165,40 +201,8 @@ class Facts:
     def running_on(self, worker: int) -> list[int]:
         """The tasks with an open attempt on the worker, ascending."""
 
-    def state_of(self, task: int) -> int:
-        """The state of one task: the codes of `plan.STATUS_OF_STATE`."""
-
-    def attempt_of(self, task: int) -> tuple[int, int]:
-        """How many attempts the task had, and the worker of the last; -1 = none."""
-
-    def incarnation_of(self, worker: int) -> int:
-        """How often the worker has come, from 1; 0 = never yet."""
-
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Columns of length n: state, reason, attempt, failures, ooms, losses, worker, start, end, cause, missing,
-        overtaken.
-
-        Views that follow the core until tasks are added. start and end are ns of the last attempt, or -1.
-        """
-
-    def log(self) -> dict[str, npt.NDArray[Any]]:
-        """The attempts that did not complete, in the order of their ends: task, worker, attempt, start, end, reason."""
-
-    def worker_columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Columns of length W: live, expected, draining, shown (takes tasks), incarnation, trust (0, 1 quarantined,
-        2 on probation), strikes, terms, release (ns). Views."""
-
-    def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
-        """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""
-
-    def wakes(self) -> dict[int, int]:
-        """The tasks that wait for their back-off to end, and when it does, ns."""
-
     def failed_workers(self, task: int) -> list[int]:
         """The workers on which the task failed by its own fault, the last one first."""
-
-    def innards(self) -> dict[str, Any]:
-        """Views of the indexes, for `recount` alone."""
 
 @final
 class Core(Facts):

@@ -20,18 +20,17 @@ by then, or fit beside it then.
 """
 
 cimport cython
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 import numpy as np
 
-from ._facts cimport (
-    CODE_WORKER_LOST, NO_CANDIDATE, PROBATION, QUARANTINED, READY, Facts,
+from ._facts cimport CODE_WORKER_LOST, Facts
+from ._tables cimport NO_CANDIDATE, PROBATION, QUARANTINED, READY
+from ._block cimport (
+    bits_of_the_less, copy_block, holds, keep_larger, keep_smaller, lowest_bit, room_for_slots,
 )
-from ._block cimport bits_of_the_rest, first_at_most, keep_larger, keep_smaller, lowest_bit, smallest
-from ._fit cimport BEST_FIT, BLOCK, fit_worker, frontier, room_for_slots
-from ._grid cimport grid_fit, grid_frontier, holds
-from ._heap cimport LEVELS, tree_first
-
+from ._fit cimport BEST_FIT, BLOCK, fit_worker, frontier
+from ._grid cimport grid_fit, grid_frontier
 from .errors import InternalError
 from .recount import recount
 
@@ -72,7 +71,7 @@ cdef class Core(Facts):
         with nogil:
             self._decide()
         return [
-            (self.started_tasks[i], self.worker[self.started_tasks[i]], self.attempt[self.started_tasks[i]])
+            (self.started_tasks[i], self.row(self.started_tasks[i]).worker, self.row(self.started_tasks[i]).attempt)
             for i in range(self.n_started)
         ]
 
@@ -84,7 +83,7 @@ cdef class Core(Facts):
     def overtook(self, int32_t task, now):
         """Book that a task was passed by, as it was told before. See the .pyi."""
         self._check_open(now)
-        if not 0 <= task < self.n_tasks or self.state[task] != READY:
+        if not 0 <= task < self.n_tasks or self.row(task).state != READY:
             raise InternalError(f"task {task} was passed by, and was not ready")
         self.overtaken[task] = now
         self.any_overtaken = True
@@ -94,7 +93,7 @@ cdef class Core(Facts):
         self._check_open(now)
         if task >= 0:
             self._check_worker(worker)
-            if task >= self.n_tasks or self.state[task] != READY:
+            if task >= self.n_tasks or self.row(task).state != READY:
                 raise InternalError(f"room was kept for task {task}, which was not ready")
         self.reserved_task, self.reserved_worker = task, worker
 
@@ -114,7 +113,7 @@ cdef class Core(Facts):
     cdef void _decide(self) noexcept nogil:
         # Over all ready tasks in order of urgency: the first that fits some worker now is placed on the
         # worker that the fit rule prefers, until none fits. Out: started_tasks[:n_started].
-        cdef int s, best
+        cdef int b, best
         cdef int32_t task, worker
         cdef bint near
         self.n_started = 0
@@ -127,20 +126,15 @@ cdef class Core(Facts):
             with gil:
                 self.rooms = np.empty(FEW * self.slot_stride, dtype=np.int32)
         self._raise_fronts()
-        for s in range(self.n_slots):
-            if self.passed[s]:
-                self.passed[s] = 0
-                self.cursor[s] = 0
-                self.stale[s] = 1
-            if self.stale[s]:
-                self._find_candidate(s)
+        for b in range(<int>(self.slot_stride >> 4)):
+            self._find_candidates(b)
         while True:
             best = self._most_urgent()
             if best < 0:
                 break
             task = self.candidate[best]
             near = self.n_touched <= self.few_touched and (
-                self.demand[<Py_ssize_t>task * self.n_resources + self.pivot] > self.base[best]
+                self.row(task).demand[self.pivot] > self.base[best]
             )
             worker = self._choose_worker(task, near)
             if worker < 0:
@@ -156,27 +150,22 @@ cdef class Core(Facts):
             self._note_overtaken()
 
     cdef int _most_urgent(self) noexcept nogil:
-        # Out: the slot with the most urgent candidate, or -1.
-        cdef int s, layer, best = -1, here
-        cdef int32_t urgent = NO_CANDIDATE
-        if self.n_layers == 1:
-            for s in range(0, <int>self.slot_stride, 16):       # BLOCK
-                urgent = min(urgent, smallest(&self.candidate_position[s]))
-            if urgent == NO_CANDIDATE:
-                return -1
-            s = 0
-            while True:
-                here = first_at_most(&self.candidate_position[s], 0, urgent)
-                if here < BLOCK:
-                    return s + here
-                s += BLOCK
-        for layer in range(self.n_layers):
-            here, urgent = -1, NO_CANDIDATE
-            for s in range(self.layer_slot[layer], self.layer_slot[layer + 1]):
-                if self.candidate_position[s] < urgent:
-                    here, urgent = s, self.candidate_position[s]
-            if here >= 0 and (best < 0 or self._before(self.candidate[here], self.candidate[best])):
-                best = here
+        # Out: the slot with the most urgent candidate in reach of its front, or -1.
+        cdef int b, s, best = -1
+        cdef int32_t urgent = NO_CANDIDATE, here
+        cdef uint32_t reach
+        for b in range(<int>(self.slot_stride >> 4)):
+            reach = ~bits_of_the_less(&self.front[BLOCK * b], &self.candidate_need[BLOCK * b]) & 0xffff
+            while reach:
+                s = BLOCK * b + lowest_bit(reach)
+                reach &= reach - 1
+                if self.candidate[s] < 0:   # where there is room for anything
+                    continue
+                here = self.candidate_position[s]
+                if self.n_layers > 1:       # whose positions are not comparable
+                    here = 0 if best < 0 or self._before(self.candidate[s], self.candidate[best]) else NO_CANDIDATE
+                best = s if here < urgent else best
+                urgent = min(here, urgent) if self.n_layers == 1 else NO_CANDIDATE
         return best
 
     cdef bint _before(self, int32_t a, int32_t b) noexcept nogil:
@@ -198,9 +187,10 @@ cdef class Core(Facts):
 
     cdef int32_t _choose_worker(self, int32_t task, bint near) noexcept nogil:
         # In: near where none but the touched workers can have room. Out: the worker for the task, or -1.
-        cdef Py_ssize_t row = <Py_ssize_t>task * self.n_resources
+        cdef const int32_t* demand = self.row(task).demand
         cdef int64_t mark = -1
         cdef int bars = FREE_CHOICE
+        self.free_choice = True
         if self.n_log and self.last_fail[task] >= 0:
             bars = self._bar_failed_workers(task)
             if bars == AVOID:
@@ -210,35 +200,36 @@ cdef class Core(Facts):
                 self.mark += 1
                 mark = self.mark
             self.barred[self.reserved_worker] = mark
+        self.free_choice = mark < 0 and bars == FREE_CHOICE
         if bars == FALL_BACK:
             return self._least_recently_failed(task, mark)
         if near:
-            return self._fit_touched(row, mark)
+            return self._fit_touched(demand, mark)
+        self._score_workers()
         if self.gridded:
             return grid_fit(
-                self.cell_head, self.child, self.sibling, self.walk, self.top_row, self.top_column,
-                self.row_resource, self.pivot, self.rule == BEST_FIT,
-                self.free, self.stride, self.n_resources, self.demand, row, self.merit, self.barred, mark,
+                self.cell_head, self.inhabited, self.child, self.sibling, self.walk,
+                &self.row_steps[0], &self.column_steps[0], self.row_resource, self.pivot, self.rule == BEST_FIT,
+                self.free, self.stride, self.n_resources, demand, self.merit, self.barred, mark,
             )
         return fit_worker(
-            self.free, self.stride, self.n_resources, self.demand, row,
+            self.free, self.stride, self.n_resources, demand,
             self.merit, self.block_merit, self.barred, mark,
         )
 
-    cdef int32_t _fit_touched(self, Py_ssize_t row, int64_t mark) noexcept nogil:
+    cdef int32_t _fit_touched(self, const int32_t* demand, int64_t mark) noexcept nogil:
         # As `fit_worker`, among the touched workers alone.
         cdef int32_t best = -1, worker, i
+        cdef int64_t merit
         for i in range(self.n_touched):
             worker = self.touched[i]
-            if best >= 0 and (
-                self.merit[worker] < self.merit[best]
-                or (self.merit[worker] == self.merit[best] and worker > best)
-            ):
+            if self.barred[worker] == mark or not holds(&self.free[worker], self.stride, self.n_resources, demand):
                 continue
-            if self.barred[worker] != mark and holds(
-                self.free, self.stride, self.n_resources, self.demand, row, worker
-            ):
-                best = worker
+            if best >= 0:
+                merit = self._merit_of(worker)
+                if merit < self._merit_of(best) or (merit == self._merit_of(best) and worker > best):
+                    continue
+            best = worker
         return best
 
     cdef int _bar_failed_workers(self, int32_t task) noexcept nogil:
@@ -266,15 +257,13 @@ cdef class Core(Facts):
     cdef int32_t _least_recently_failed(self, int32_t task, int64_t mark) noexcept nogil:
         # Out: of the workers with room for the task, the one on which its last failure is the oldest; or -1.
         cdef int32_t at = self.last_fail[task], worker, found = -1
-        cdef Py_ssize_t row = <Py_ssize_t>task * self.n_resources
+        cdef const int32_t* demand = self.row(task).demand
         self.mark += 1
         while at >= 0:
             worker = self.log_worker[at]
             if self.log_reason[at] != CODE_WORKER_LOST and self.seen[worker] != self.mark:
                 self.seen[worker] = self.mark
-                if self.barred[worker] != mark and holds(
-                    self.free, self.stride, self.n_resources, self.demand, row, worker
-                ):
+                if self.barred[worker] != mark and holds(&self.free[worker], self.stride, self.n_resources, demand):
                     found = worker
             at = self.log_prev[at]
         return found
@@ -283,24 +272,20 @@ cdef class Core(Facts):
 
     cdef void _raise_fronts(self) noexcept nogil:
         # Room was made on the touched workers: a slot whose demand has room there may see further.
-        # Out: base[s] bounds the slot on all workers but these; where they are few, their room for each slot in `rooms`.
+        # Out: base[s] bounds the slot on all workers but these; where they are few, `rooms` has what each offers.
         cdef int32_t room[BLOCK]
-        cdef int32_t high[BLOCK]
+        cdef int32_t* front
+        cdef int32_t* here
         cdef Py_ssize_t s0
         cdef int32_t i
-        cdef int k
         for s0 in range(0, self.slot_stride, 16):       # BLOCK: a literal, so that it is a plain C loop
-            for k in range(BLOCK):
-                high[k] = self.base[s0 + k] = self.front[s0 + k]
+            front = &self.front[s0]
+            copy_block(&self.base[s0], front)
             for i in range(self.n_touched):
-                self._room_for_slots(self.touched[i], s0, room)
-                keep_larger(high, room)
-                if i < FEW:
-                    for k in range(BLOCK):
-                        self.rooms[i * self.slot_stride + s0 + k] = room[k]
-            for k in range(BLOCK):
-                self.stale[s0 + k] |= high[k] > self.base[s0 + k]
-                self.front[s0 + k] = high[k]
+                here = &self.rooms[i * self.slot_stride + s0] if i < FEW else room
+                self._room_for_slots(self.touched[i], s0, here)
+                keep_larger(front, here)
+            self.stale[s0 >> 4] |= bits_of_the_less(&self.base[s0], front) & self.mixed[s0 >> 4]
         for i in range(self.n_touched):
             self.is_touched[self.touched[i]] = 0
 
@@ -309,25 +294,22 @@ cdef class Core(Facts):
         # said what they still offer: a slot that saw further for their sake alone is not asked in vain.
         cdef int32_t high[BLOCK]
         cdef Py_ssize_t s0
-        cdef unsigned beyond
+        cdef uint32_t beyond
         cdef int32_t i, at = 0
-        cdef int k
         while at < self.n_touched and self.touched[at] != worker:
             at += 1
         if at == self.n_touched:
             return
         for s0 in range(0, self.slot_stride, 16):       # BLOCK
             self._room_for_slots(worker, s0, &self.rooms[at * self.slot_stride + s0])
-            for k in range(BLOCK):
-                high[k] = self.base[s0 + k]
+            copy_block(high, &self.base[s0])
             for i in range(self.n_touched):
                 keep_larger(high, &self.rooms[i * self.slot_stride + s0])
             keep_smaller(&self.front[s0], high)
-            for k in range(BLOCK):
-                high[k] = self.front[s0 + k] - self.candidate_need[s0 + k]
-            beyond = ~bits_of_the_rest(high) & 0xffff
+            beyond = bits_of_the_less(&self.front[s0], &self.candidate_need[s0]) & self.mixed[s0 >> 4]
             while beyond:
-                self._find_candidate(<int>s0 + lowest_bit(beyond))
+                if self.candidate[s0 + lowest_bit(beyond)] >= 0:
+                    self._find_candidate(<int>s0 + lowest_bit(beyond))
                 beyond &= beyond - 1
 
     cdef inline void _room_for_slots(self, int32_t worker, Py_ssize_t s0, int32_t* room) noexcept nogil:
@@ -341,44 +323,60 @@ cdef class Core(Facts):
         cdef int32_t i, worker, front = self.base[s]
         for i in range(self.n_touched):
             worker = self.touched[i]
-            if holds(self.free, self.stride, self.n_resources, self.slot_demand, s * self.n_resources, worker):
+            if holds(&self.free[worker], self.stride, self.n_resources, &self.slot_demand[s * self.n_resources]):
                 front = max(front, self.free[self.pivot * self.stride + worker])
         self.front[s] = front
 
+    cdef void _find_candidates(self, int b) noexcept nogil:
+        # A decision begins: in this block of slots, ask again where a task became ready, or left, or room was made.
+        cdef uint32_t bits = self.passed[b]
+        self.stale[b] |= bits
+        self.passed[b] = 0
+        while bits:
+            self.cursor[BLOCK * b + lowest_bit(bits)] = 0
+            bits &= bits - 1
+        while self.stale[b]:
+            self._find_candidate(BLOCK * b + lowest_bit(self.stale[b]))
+
     cdef void _find_candidate(self, int s) noexcept nogil:
-        # The most urgent ready task of the slot under its front, past the ones refused in this decision.
-        cdef Py_ssize_t leaf = -1
-        self.stale[s] = 0
-        if self.front[s] >= 0:
-            leaf = tree_first(self.tree, self.level, s * LEVELS, self.depth[s], self.cursor[s], self.front[s] - 1)
+        # The most urgent ready task of the slot past the ones refused in this decision; where the slot is mixed, under
+        # its front. (Whether an even slot has room for its task is the same for all of them; `_most_urgent` looks.)
+        cdef Py_ssize_t leaf
+        self.stale[s >> 4] &= ~(<uint32_t>1 << (s & 15))
+        leaf = self._first_ready(s, self.cursor[s], NO_CANDIDATE if self.pivot_need[s] else self.front[s])
         if leaf < 0:
             self.candidate[s] = -1
-            self.candidate_need[s] = 0
-            self.candidate_position[s] = NO_CANDIDATE
+            self.candidate_need[s] = NO_CANDIDATE
         else:
             self.candidate[s] = self.task_at[self.first_leaf[s] + leaf]
             self.candidate_position[s] = self.position_at[self.first_leaf[s] + leaf]
-            self.candidate_need[s] = self.tree[self.level[s * LEVELS] + leaf] + 1
+            self.candidate_need[s] = self.pivot_need[s]
+            if self.candidate_need[s] == 0:
+                self.candidate_need[s] = self.row(self.candidate[s]).demand[self.pivot]
 
     cdef void _refuse(self, int s, int32_t task, bint near) noexcept nogil:
         # No worker has room for the candidate of the slot (near: none of the touched, and the others are known
-        # to have none): measure the front; where that alone does not rule it out, pass over it until the next decision.
-        if near:
+        # to have none): measure the front, unless all in the slot are alike; where that alone does not rule it out,
+        # pass over it until the next decision.
+        if self.pivot_need[s] and not self.loose[s] and self.free_choice:
+            self.front[s] = self.pivot_need[s] - 1
+        elif near:
             self._measure_near(s)
         elif self.gridded:
+            self._score_workers()
             self.front[s] = grid_frontier(
-                self.cell_head, self.child, self.sibling, self.walk, self.top_row, self.top_column,
-                self.row_resource, self.pivot,
-                self.free, self.stride, self.n_resources, self.slot_demand, s * self.n_resources,
+                self.cell_head, self.inhabited, self.child, self.sibling, self.walk,
+                &self.row_steps[0], &self.column_steps[0], self.row_resource, self.pivot,
+                self.free, self.stride, self.n_resources, &self.slot_demand[s * self.n_resources],
             )
         else:
             self.front[s] = frontier(
-                self.free, self.stride, self.n_resources, self.pivot, self.slot_demand, s * self.n_resources
+                self.free, self.stride, self.n_resources, self.pivot, &self.slot_demand[s * self.n_resources]
             )
         self.base[s] = min(self.base[s], self.front[s])
-        if self.front[s] >= self.demand[<Py_ssize_t>task * self.n_resources + self.pivot]:
-            self.cursor[s] = self.leaf_of[task] + 1
-            self.passed[s] = 1
+        if self.front[s] >= self.candidate_need[s]:
+            self.cursor[s] = self.row(task).leaf_of + 1
+            self.passed[s >> 4] |= <uint32_t>1 << (s & 15)
 
     # ------------------------------------------------------------ reservations
 
@@ -423,7 +421,7 @@ cdef class Core(Facts):
         for s in range(self.n_slots):
             leaf = -1
             while self.most[s] >= 0:
-                leaf = tree_first(self.tree, self.level, s * LEVELS, self.depth[s], leaf + 1, self.most[s] - 1)
+                leaf = self._first_ready(s, leaf + 1, self.most[s])
                 if leaf < 0:
                     break
                 task = self.task_at[self.first_leaf[s] + leaf]
@@ -453,15 +451,15 @@ cdef class Core(Facts):
                 self.extra[r] = self.capacity[r * self.stride + worker]
             other = self.first_on[worker]
             while other >= 0:
-                end = max(self.now, self.start[other] + self.duration[other])
+                end = max(self.now, self.row(other).start + self.row(other).duration)
                 if end > at:
                     for r in range(self.n_resources):
-                        self.extra[r] -= self.demand[<Py_ssize_t>other * self.n_resources + r]
+                        self.extra[r] -= self.row(other).demand[r]
                     if following < 0 or end < following:
                         following = end
-                other = self.next_on[other]
+                other = self.row(other).next_on
             for r in range(self.n_resources):
-                self.extra[r] -= self.demand[<Py_ssize_t>task * self.n_resources + r]
+                self.extra[r] -= self.row(task).demand[r]
                 fits = fits and self.extra[r] >= 0
             if fits or following < 0:
                 return max(at, self.now)
@@ -473,10 +471,10 @@ cdef class Core(Facts):
         cdef int r
         if task == self.reserved_task or self._before(task, self.reserved_task):
             return True
-        if self.now + self.duration[task] <= self._earliest_start(self.reserved_task, self.reserved_worker):
+        if self.now + self.row(task).duration <= self._earliest_start(self.reserved_task, self.reserved_worker):
             return True
         for r in range(self.n_resources):
-            if self.demand[<Py_ssize_t>task * self.n_resources + r] > self.extra[r]:
+            if self.row(task).demand[r] > self.extra[r]:
                 return False
         return True
 

@@ -3,13 +3,12 @@
 # `free` holds one contiguous row a resource, `stride` long: free[r * stride + w]. The rows
 # are padded to a multiple of BLOCK with -1, and a worker that has left is -1 in every row,
 # so it never fits (a demand is >= 0). Workers are looked at a block at a time: a branch-free
-# pass, which compilers turn into vector instructions, gathers the signs of what is free less
-# what is needed; only where somebody in the block lacks nothing are they compared. The
-# difference cannot overflow: free is in [-1, 2**31), a demand in [0, 2**31).
+# pass gathers the signs of what is free less what is needed; only who lacks nothing is
+# compared. The difference cannot overflow: free is in [-1, 2**31), a demand in [0, 2**31).
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t
 
-from ._block cimport bits_of_the_rest, lowest_bit
+from ._block cimport bits_with_room, holds, lowest_bit
 
 cdef enum:
     BLOCK = 16              # workers a step of the scan
@@ -22,79 +21,50 @@ cdef enum FitRule:
 
 cdef inline int32_t fit_worker(
     const int32_t[::1] free, Py_ssize_t stride, int n_resources,
-    const int32_t[::1] demand, Py_ssize_t row,
+    const int32_t* demand,
     const int64_t[::1] merit, const int64_t[::1] block_merit,
     const int64_t[::1] barred, int64_t mark
 ) noexcept nogil:
-    # In: the demand at demand[row : row + n_resources]; workers with barred[w] == mark are passed over;
+    # In: the demand, n_resources amounts; workers with barred[w] == mark are passed over;
     # block_merit holds the largest merit of each block.
     # Out: the worker of the largest merit among those with room for all of it, ties to the lowest index; or -1.
-    cdef int32_t best = -1
+    cdef int32_t best = -1, w
     cdef int64_t best_merit = INT64_MIN
     cdef Py_ssize_t b, first = 0
-    for b in range(1, stride >> 4):         # where the most preferred worker is, there is mostly room:
+    for b in range(1, stride >> 4):
         if block_merit[b] > block_merit[first]:
             first = b
-    fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, first << 4, &best, &best_merit)
+    w = <int32_t>(first << 4)
+    while merit[w] != block_merit[first]:
+        w += 1
+    if barred[w] != mark and holds(&free[w], stride, n_resources, demand):
+        return w                            # the most preferred worker of all has room, mostly
+    fit_in_block(free, stride, n_resources, demand, merit, barred, mark, first << 4, &best, &best_merit)
     for b in range(stride >> 4):            # then hardly anybody elsewhere has to be looked at
         if b != first and (block_merit[b] > best_merit or (block_merit[b] == best_merit and b << 4 < best)):
-            fit_in_block(free, stride, n_resources, demand, row, merit, barred, mark, b << 4, &best, &best_merit)
+            fit_in_block(free, stride, n_resources, demand, merit, barred, mark, b << 4, &best, &best_merit)
     return best
 
 
 cdef inline void fit_in_block(
     const int32_t[::1] free, Py_ssize_t stride, int n_resources,
-    const int32_t[::1] demand, Py_ssize_t row,
+    const int32_t* demand,
     const int64_t[::1] merit, const int64_t[::1] barred, int64_t mark, Py_ssize_t w0, int32_t* best, int64_t* best_merit
 ) noexcept nogil:
     # In: as `fit_worker`; the first worker of a block; the best so far. Out: the best with this block.
-    cdef Py_ssize_t at, k
-    cdef int32_t lack[BLOCK]
-    cdef int32_t need
-    cdef unsigned fits
-    cdef int r
-    need = demand[row]
-    for k in range(BLOCK):
-        lack[k] = free[w0 + k] - need       # below 0 where the worker lacks something
-    for r in range(1, n_resources):
-        need = demand[row + r]
-        at = r * stride + w0
-        for k in range(BLOCK):
-            lack[k] |= free[at + k] - need
-    fits = bits_of_the_rest(lack)
+    cdef Py_ssize_t at
+    cdef unsigned fits = bits_with_room(&free[w0], stride, n_resources, demand)
     while fits:
         at = w0 + lowest_bit(fits)
         fits &= fits - 1
-        if barred[at] != mark and (merit[at] > best_merit[0] or (merit[at] == best_merit[0] and at < best[0])):
+        if merit[at] >= best_merit[0] and (merit[at] > best_merit[0] or at < best[0]) and barred[at] != mark:
             best[0] = <int32_t>at
             best_merit[0] = merit[at]
 
 
-cdef inline void room_for_slots(
-    const int32_t* free, Py_ssize_t stride, int n_resources, int pivot,
-    const int32_t* need, Py_ssize_t slots, int32_t* room
-) noexcept nogil:
-    # In: what is free on one worker, `stride` apart; what a block of slots needs, `slots` apart; what it needs of the
-    # pivot is not looked at.
-    # Out: for each slot of the block the pivot that is free if there is room for the rest of its demand, else -1.
-    cdef int32_t lack[BLOCK]
-    cdef int32_t have
-    cdef int r, k
-    for k in range(BLOCK):
-        lack[k] = 0
-    for r in range(n_resources):
-        if r != pivot:
-            have = free[r * stride]
-            for k in range(BLOCK):
-                lack[k] |= have - need[r * slots + k]
-    have = free[pivot * stride]
-    for k in range(BLOCK):
-        room[k] = have | (lack[k] >> 31)
-
-
 cdef inline int32_t frontier(
     const int32_t[::1] free, Py_ssize_t stride, int n_resources, int pivot,
-    const int32_t[::1] demand, Py_ssize_t row
+    const int32_t* demand
 ) noexcept nogil:
     # In: a demand whose entry for resource `pivot` is not looked at.
     # Out: the largest free amount of `pivot` among workers with room for the rest of it, or -1.
@@ -108,7 +78,7 @@ cdef inline int32_t frontier(
             lack[k] = 0
         for r in range(n_resources):
             if r != pivot:
-                need = demand[row + r]
+                need = demand[r]
                 at = r * stride + w0
                 for k in range(BLOCK):
                     lack[k] |= free[at + k] - need

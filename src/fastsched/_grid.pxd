@@ -1,39 +1,35 @@
 # The workers sorted into a grid, for when they are thousands. Header-only, caller-owned arrays, no id.
 #
 # A row of cells for every level of what is free of one resource (the row resource), a column
-# for every level of another (the column resource, the pivot); levels are SUB to an octave. So
-# in every cell beyond a demand's own row and column all workers have room for it, and only in
-# its own row and column it has to be looked for. The workers of a cell are a pairing heap
-# (Fredman, Sedgewick, Sleator and Tarjan 1986) with the one of the largest merit on top, ties to
-# the lowest index: where the top has room for a demand, nobody below it is asked. So a query
-# touches few workers, whatever their number.
+# for every level of another (the column resource, the pivot); a new level begins at each
+# amount that tasks ask for. So in every cell from a demand's own row and column on, all
+# workers have room for it; only where tasks ask for more different amounts than there are
+# levels, it has to be looked for in its own row and column. The workers of a cell are a pairing
+# heap (Fredman, Sedgewick, Sleator and Tarjan 1986) with the one of the largest merit on top,
+# ties to the lowest index: where the top has room for a demand, nobody below it is asked. So a
+# query touches few workers, whatever their number. `inhabited` has a word for every row, with a bit
+# for each cell in which somebody stands, and one more with a bit for each row.
 #
 # A heap is three links a worker: `child` to its first child, `sibling` to the next child of
 # its parent, `before` to the sibling before it, or for a first child to the parent.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from ._block cimport highest_bit, holds, lowest_bit
 
 cdef enum:
-    SUB_BITS = 1            # two levels an octave
-    SUB = 2
-    SIDE = 64               # rows, and columns: 1 + SUB * 31 levels at most
+    SIDE = 64               # rows, and columns: a bit of a word for each
+    SIDE_BITS = 6
     CELLS = 4096            # SIDE * SIDE
 
 
-cdef inline int grid_level(int32_t amount) noexcept nogil:
-    # In: an amount >= 0. Out: its level, 0 for nothing; levels rise with amounts.
-    cdef int octave = 0, step = 16
-    cdef int32_t rest = amount
-    if amount <= 0:
-        return 0
-    while step:
-        if rest >> step:
-            rest >>= step
-            octave += step
-        step >>= 1
-    if octave < SUB_BITS:
-        return 1 + octave * SUB
-    return 1 + octave * SUB + ((amount >> (octave - SUB_BITS)) & (SUB - 1))
+cdef inline int grid_level(const int32_t* steps, int32_t amount) noexcept nogil:
+    # In: SIDE - 1 amounts, ascending. Out: how many of them are at most `amount`.
+    cdef int level = 0, half = SIDE >> 1
+    while half:
+        level += half * (steps[level + half - 1] <= amount)
+        half >>= 1
+    return level
 
 
 cdef inline bint ahead(const int64_t[::1] merit, int32_t a, int32_t b) noexcept nogil:
@@ -60,7 +56,7 @@ cdef inline int32_t _meld(
 
 cdef inline void grid_leave(
     const int64_t[::1] merit, int32_t[::1] child, int32_t[::1] sibling, int32_t[::1] before,
-    int32_t[::1] head, int cell, int32_t worker
+    int32_t[::1] head, uint64_t[::1] inhabited, int cell, int32_t worker
 ) noexcept nogil:
     # Out: the worker is not in the heap of the cell any more. Its merit must still be the one it entered with.
     cdef int32_t onward = child[worker], pairs = -1, merged = -1, a, b
@@ -88,55 +84,51 @@ cdef inline void grid_leave(
             before[sibling[worker]] = before[worker]
         merged = _meld(merit, child, sibling, before, head[cell], merged)
     head[cell] = merged
+    if merged < 0:
+        inhabited[cell >> SIDE_BITS] &= ~(<uint64_t>1 << (cell & (SIDE - 1)))
+        if inhabited[cell >> SIDE_BITS] == 0:
+            inhabited[SIDE] &= ~(<uint64_t>1 << (cell >> SIDE_BITS))
 
 
 cdef inline void grid_enter(
     const int64_t[::1] merit, int32_t[::1] child, int32_t[::1] sibling, int32_t[::1] before,
-    int32_t[::1] head, int cell, int32_t worker
+    int32_t[::1] head, uint64_t[::1] inhabited, int cell, int32_t worker
 ) noexcept nogil:
     # Out: the worker is in the heap of the cell.
     child[worker] = sibling[worker] = before[worker] = -1
     head[cell] = _meld(merit, child, sibling, before, head[cell], worker)
-
-
-cdef inline bint holds(
-    const int32_t[::1] free, Py_ssize_t stride, int n_resources, const int32_t[::1] demand, Py_ssize_t row,
-    int32_t worker
-) noexcept nogil:
-    # Out: whether the worker has room for all of the demand.
-    cdef int r
-    for r in range(n_resources):
-        if free[r * stride + worker] < demand[row + r]:
-            return False
-    return True
+    inhabited[cell >> SIDE_BITS] |= <uint64_t>1 << (cell & (SIDE - 1))
+    inhabited[SIDE] |= <uint64_t>1 << (cell >> SIDE_BITS)
 
 
 cdef inline int32_t grid_fit(
-    const int32_t[::1] head, const int32_t[::1] child, const int32_t[::1] sibling, int32_t[::1] stack,
-    int top_row, int top_column, int row_resource, int column_resource, bint upwards,
-    const int32_t[::1] free, Py_ssize_t stride, int n_resources, const int32_t[::1] demand, Py_ssize_t row,
+    const int32_t[::1] head, const uint64_t[::1] inhabited,
+    const int32_t[::1] child, const int32_t[::1] sibling, int32_t[::1] stack,
+    const int32_t* row_steps, const int32_t* column_steps, int row_resource, int column_resource, bint upwards,
+    const int32_t[::1] free, Py_ssize_t stride, int n_resources, const int32_t* demand,
     const int64_t[::1] merit, const int64_t[::1] barred, int64_t mark
 ) noexcept nogil:
-    # In: as `fit_worker`; no worker stands above top_row or beyond top_column; `upwards` where merit is rather
-    # found low; a stack with room for all workers.
+    # In: as `fit_worker`; `upwards` where merit is rather found low; a stack with room for all workers.
     # Out: the worker of the largest merit among those with room for all of it, ties to the lowest index; or -1.
     cdef int32_t best = -1, worker
-    cdef int low_row = grid_level(demand[row + row_resource]), i, cell
-    cdef int low_column = grid_level(demand[row + column_resource])
+    cdef int row = grid_level(row_steps, demand[row_resource])
+    cdef int low_column = grid_level(column_steps, demand[column_resource])
+    cdef uint64_t rows = inhabited[SIDE] >> row << row, cells
     cdef Py_ssize_t height
-    for i in range(top_row - low_row + 1):
-        cell = (low_row + i if upwards else top_row - i) * SIDE
-        for cell in range(cell + low_column, cell + top_column + 1):
-            if head[cell] < 0:
-                continue
-            stack[0] = head[cell]
+    while rows:
+        row = lowest_bit(rows) if upwards else highest_bit(rows)
+        rows ^= <uint64_t>1 << row
+        cells = inhabited[row] >> low_column << low_column
+        while cells:
+            stack[0] = head[row * SIDE + lowest_bit(cells)]
+            cells &= cells - 1
             height = 1
             while height:
                 height -= 1
                 worker = stack[height]
                 if best >= 0 and not ahead(merit, worker, best):
                     continue
-                if barred[worker] != mark and holds(free, stride, n_resources, demand, row, worker):
+                if barred[worker] != mark and holds(&free[worker], stride, n_resources, demand):
                     best = worker
                     continue
                 worker = child[worker]
@@ -148,30 +140,36 @@ cdef inline int32_t grid_fit(
 
 
 cdef inline int32_t grid_frontier(
-    const int32_t[::1] head, const int32_t[::1] child, const int32_t[::1] sibling, int32_t[::1] stack,
-    int top_row, int top_column, int row_resource, int column_resource,
-    const int32_t[::1] free, Py_ssize_t stride, int n_resources, const int32_t[::1] demand, Py_ssize_t row
+    const int32_t[::1] head, const uint64_t[::1] inhabited,
+    const int32_t[::1] child, const int32_t[::1] sibling, int32_t[::1] stack,
+    const int32_t* row_steps, const int32_t* column_steps, int row_resource, int column_resource,
+    const int32_t[::1] free, Py_ssize_t stride, int n_resources, const int32_t* demand
 ) noexcept nogil:
     # In: a demand whose entry for the column resource is 0; a stack with room for all workers.
     # Out: the largest free amount of that resource among workers with room for the rest of it, or -1.
     cdef int32_t largest = -1, worker
-    cdef int i, column
+    cdef int row = grid_level(row_steps, demand[row_resource]), low = 0, column
+    cdef uint64_t rows = inhabited[SIDE] >> row << row, cells
     cdef Py_ssize_t height
-    for i in range(grid_level(demand[row + row_resource]), top_row + 1):
-        for column in range(top_column, -1, -1):
-            if column < grid_level(largest):
+    while rows:
+        row = lowest_bit(rows)
+        rows &= rows - 1
+        cells = inhabited[row] >> low << low
+        while cells:
+            column = highest_bit(cells)
+            if column < low:
                 break
-            if head[i * SIDE + column] < 0:
-                continue
-            stack[0] = head[i * SIDE + column]
+            cells ^= <uint64_t>1 << column
+            stack[0] = head[row * SIDE + column]
             height = 1
             while height:
                 height -= 1
                 worker = stack[height]
                 if free[column_resource * stride + worker] > largest and holds(
-                    free, stride, n_resources, demand, row, worker
+                    &free[worker], stride, n_resources, demand
                 ):
                     largest = free[column_resource * stride + worker]
+                    low = column
                 worker = child[worker]
                 while worker >= 0:
                     stack[height] = worker

@@ -1,17 +1,20 @@
 # Heaps over caller-owned arrays: header-only, no object, no allocation, no id.
 #
-# Two of them. `event_*` is a 4-ary heap of (time, task), smallest first, ties to the
+# Three of them. `event_*` is a 4-ary heap of (time, task), smallest first, ties to the
 # smaller task. `tree_*` is a min-tree of fan-out 16 over a row of leaves: a leaf holds
 # the amount that a ready task needs, or ABSENT. It answers "the first leaf from `start`
 # on that needs at most `limit`" in a handful of steps, and its root says that none does.
 #
+# `bits_*` is for leaves that need all the same: it says which are there, a bit each, and a
+# bit for every word of the level below that is not 0.
+#
 # A tree is a run of levels in one array: level 0 are the leaves, the last level is the
 # root alone. `level[base + l]` is where level l begins, `level[base + l + 1]` where it
-# ends; every level is padded with ABSENT to a multiple of FAN.
+# ends; every level of a min-tree is padded with ABSENT to a multiple of FAN.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from ._block cimport first_at_most, smallest
+from ._block cimport first_at_most, lowest_bit, smallest
 
 cdef enum:
     FAN = 16                # children of a tree node
@@ -20,8 +23,22 @@ cdef enum:
     ABSENT = 2147483647     # a leaf without a ready task: more than any amount
 
 
-cdef inline bint _before(int64_t time_a, int32_t task_a, int64_t time_b, int32_t task_b) noexcept nogil:
-    return time_a < time_b or (time_a == time_b and task_a < task_b)
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* Whether (time, task) a comes before b; without a branch, since nobody can foresee which way it goes. */
+    #if defined(__SIZEOF_INT128__)
+    static inline int event_before(int64_t time_a, int32_t task_a, int64_t time_b, int32_t task_b) {
+        return ((unsigned __int128)(uint64_t)time_a << 64 | (uint32_t)task_a)
+             < ((unsigned __int128)(uint64_t)time_b << 64 | (uint32_t)task_b);
+    }
+    #else
+    static inline int event_before(int64_t time_a, int32_t task_a, int64_t time_b, int32_t task_b) {
+        return (time_a < time_b) | ((time_a == time_b) & (task_a < task_b));
+    }
+    #endif
+    """
+    int event_before(int64_t time_a, int32_t task_a, int64_t time_b, int32_t task_b) noexcept nogil
 
 
 cdef inline void event_push(
@@ -31,7 +48,7 @@ cdef inline void event_push(
     cdef Py_ssize_t i = size, parent
     while i > 0:
         parent = (i - 1) >> 2
-        if not _before(time, task, times[parent], tasks[parent]):
+        if not event_before(time, task, times[parent], tasks[parent]):
             break
         times[i] = times[parent]
         tasks[i] = tasks[parent]
@@ -42,27 +59,29 @@ cdef inline void event_push(
 
 cdef inline void event_pop(int64_t[::1] times, int32_t[::1] tasks, Py_ssize_t size) noexcept nogil:
     # In: a heap of `size` >= 1 entries; the caller has read entry 0. Out: a heap of size - 1.
-    cdef Py_ssize_t last = size - 1, i = 0, child, least, stop
+    # The hole sinks to the bottom, always to the least child, and the last entry rises from there: it belongs there
+    # mostly, and so nothing has to be asked on the way down that cannot be foreseen (Wegener 1993).
+    cdef Py_ssize_t last = size - 1, i = 0, child = 1, least, other
     cdef int64_t time = times[last]
     cdef int32_t task = tasks[last]
-    while True:
-        child = 4 * i + 1
-        if child >= last:
-            break
-        stop = min(child + 4, last)
-        least = child
-        child += 1
-        while child < stop:
-            if _before(times[child], tasks[child], times[least], tasks[least]):
-                least = child
-            child += 1
-        if not _before(times[least], tasks[least], time, task):
-            break
+    while child + 3 < last:
+        least = child + event_before(times[child + 1], tasks[child + 1], times[child], tasks[child])
+        other = child + 2 + event_before(times[child + 3], tasks[child + 3], times[child + 2], tasks[child + 2])
+        if event_before(times[other], tasks[other], times[least], tasks[least]):
+            least = other
         times[i] = times[least]
         tasks[i] = tasks[least]
         i = least
-    times[i] = time
-    tasks[i] = task
+        child = 4 * i + 1
+    if child < last:
+        least = child
+        for other in range(child + 1, last):
+            if event_before(times[other], tasks[other], times[least], tasks[least]):
+                least = other
+        times[i] = times[least]
+        tasks[i] = tasks[least]
+        i = least
+    event_push(times, tasks, i, time, task)
 
 
 cdef inline void tree_set(
@@ -114,4 +133,57 @@ cdef inline Py_ssize_t tree_first(
         l -= 1
         i <<= FAN_BITS
         i += first_at_most(&tree[level[base + l] + i], 0, limit)
+    return i
+
+
+cdef inline void bits_set(uint64_t* bits, const int64_t* level, int depth, Py_ssize_t leaf) noexcept nogil:
+    # Out: the leaf is there.
+    cdef int l
+    cdef uint64_t was
+    for l in range(depth):
+        was = bits[level[l] + (leaf >> 6)]
+        bits[level[l] + (leaf >> 6)] = was | <uint64_t>1 << (leaf & 63)
+        if was:
+            break
+        leaf >>= 6
+
+
+cdef inline void bits_clear(uint64_t* bits, const int64_t* level, int depth, Py_ssize_t leaf) noexcept nogil:
+    # Out: the leaf is not there.
+    cdef int l
+    cdef uint64_t rest
+    for l in range(depth):
+        rest = bits[level[l] + (leaf >> 6)] & ~(<uint64_t>1 << (leaf & 63))
+        bits[level[l] + (leaf >> 6)] = rest
+        if rest:
+            break
+        leaf >>= 6
+
+
+cdef inline Py_ssize_t bits_first(
+    const uint64_t* bits, const int64_t* level, int depth, Py_ssize_t start
+) noexcept nogil:
+    # Out: the first leaf >= start that is there, or -1.
+    cdef Py_ssize_t i = start
+    cdef int l = 0
+    cdef uint64_t word
+    if start == 0:                      # nothing is passed over: ask the root
+        l = depth - 1
+        word = bits[level[l]]
+        if word == 0:
+            return -1
+        i = lowest_bit(word)
+    else:
+        while True:                     # right in the word, then up
+            if l == depth or i >> 6 >= level[l + 1] - level[l]:
+                return -1
+            word = bits[level[l] + (i >> 6)] >> (i & 63)
+            if word:
+                break
+            i = (i >> 6) + 1
+            l += 1
+        i += lowest_bit(word)
+    while l > 0:                        # down to the first leaf below
+        l -= 1
+        i = (i << 6) + lowest_bit(bits[level[l] + i])
     return i

@@ -13,10 +13,12 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 
 import numpy as np
 
+from ._block cimport fetch
 from ._chance cimport draw, draw_exponential
 from ._core cimport Core
-from ._facts cimport CODE_EXIT, DRAW_FAILURE, DRAW_LOSS, RUNNING
+from ._facts cimport CODE_EXIT, DRAW_FAILURE, DRAW_LOSS
 from ._heap cimport event_pop, event_push
+from ._tables cimport RUNNING
 
 from .errors import InternalError
 
@@ -39,7 +41,7 @@ cdef class TimeLine:
     cdef Core core
     cdef object outcome                     # asked of every attempt when it starts, or None
     cdef const int64_t[::1] chances         # n, an attempt fails if 53 even bits are below it; empty = none does
-    cdef const int64_t[::1] mtbf            # W, ns, mean time from a worker's coming to its loss; 0 = never; empty = nobody's
+    cdef const int64_t[::1] mtbf            # W, ns, mean time from coming to loss; 0 = never; empty = for nobody
     cdef const int64_t[::1] repair          # W, ns from a loss to the return; -1 = it stays away
     cdef int64_t[::1] loss_at               # W, ns, when the worker is lost next; -1 = not
     cdef int64_t[::1] losses                # W, losses so far
@@ -109,7 +111,7 @@ cdef class TimeLine:
         cdef int32_t i, task
         for i in range(self.core.n_started):
             task = self.core.started_tasks[i]
-            if not self.outcome(task, self.core.worker[task], self.core.attempt[task]):
+            if not self.outcome(task, self.core.row(task).worker, self.core.row(task).attempt):
                 self.doomed[task] = 1
 
     cdef bint _play(self, int instants) noexcept nogil:
@@ -159,7 +161,7 @@ cdef class TimeLine:
 
     cdef bint _is_open(self, int32_t task, int64_t end) noexcept nogil:
         # Out: whether the end in the heap is that of the task's open attempt.
-        return self.core.state[task] == RUNNING and self.core.start[task] + self.core.duration[task] == end
+        return self.core.row(task).state == RUNNING and self.core.row(task).start + self.core.row(task).duration == end
 
     cdef void _end_attempts(self, int64_t now) noexcept nogil:
         cdef int32_t task
@@ -167,6 +169,9 @@ cdef class TimeLine:
             task = self.event_task[0]
             event_pop(self.event_time, self.event_task, self.n_events)
             self.n_events -= 1
+            if self.n_events:
+                fetch(self.core.row(self.event_task[0]))
+                fetch(&self.core.succ_ptr[self.event_task[0]])
             if self.core.n_log and not self._is_open(task, now):
                 continue            # only where an attempt did not complete is there an end of none
             if self.doomed.shape[0] and self.doomed[task]:
@@ -177,6 +182,8 @@ cdef class TimeLine:
     cdef void _decide(self) noexcept nogil:
         # A decision, and the ends of what it started.
         cdef int32_t i, task
+        cdef int64_t end
+        cdef uint64_t which, drawn
         self.core._decide()
         for i in range(self.core.n_started):
             task = self.core.started_tasks[i]
@@ -184,14 +191,15 @@ cdef class TimeLine:
                 with gil:
                     self.event_time = np.resize(self.event_time, 2 * self.n_events)
                     self.event_task = np.resize(self.event_task, 2 * self.n_events)
-            event_push(self.event_time, self.event_task, self.n_events, self.core.now + self.core.duration[task], task)
+            end = self.core.now + self.core.row(task).duration
+            event_push(self.event_time, self.event_task, self.n_events, end, task)
             self.n_events += 1
             if self.doomed.shape[0]:
                 self.doomed[task] = 0
             if self.chances.shape[0]:
-                self.doomed[task] = <int64_t>(
-                    draw(self.core.seed, DRAW_FAILURE, (<uint64_t>task << 32) + <uint64_t>self.core.attempt[task]) >> (64 - CHANCE_BITS)
-                ) < self.chances[task]
+                which = (<uint64_t>task << 32) + <uint64_t>self.core.row(task).attempt
+                drawn = draw(self.core.seed, DRAW_FAILURE, which) >> (64 - CHANCE_BITS)
+                self.doomed[task] = <int64_t>drawn < self.chances[task]
 
     # ------------------------------------------------------------ workers
 

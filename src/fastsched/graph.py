@@ -41,6 +41,8 @@ __all__ = ["CompiledGraph", "DemandClasses", "WorkerTable", "read_both"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
+NO_COLUMN = -1
+FEW_KINDS = 64  # up to it, every kind of demand is a class of its own
 MAX_CLASSES = 256  # beyond it, demand classes are merged
 FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
@@ -246,26 +248,31 @@ class WorkerTable:
 
 
 class DemandClasses:
-    """Tasks grouped so that within a group they differ in one resource only, the pivot.
+    """Tasks grouped by what they need: all alike, or so that they differ in one resource only, the pivot.
 
-    `class_of` (n,) int32, `class_demand` (C, K) int32: the amounts of the class (the least ones, and 0
-    for the pivot), `exact` (C,) uint8: whether all members have just these. Memory is the pivot, or
-    whichever resource leaves the fewest classes; where all leave too many, classes are merged by the
-    size of their cores and are not exact.
+    `class_of` (n,) int32, `class_demand` (C, K) int32: the amounts of the class (the least ones; 0 for a pivot in
+    which members differ), `exact` (C,) uint8: whether all members have just these. Where there are few kinds of
+    demand, each is a class. Else memory is the pivot, or whichever resource leaves the fewest classes; where all
+    leave too many, classes are merged by the size of their cores and are not exact.
     """
 
     def __init__(self, demand: Int32s) -> None:
         demand = np.ascontiguousarray(demand, dtype=np.int32)
         n_resources = demand.shape[1]
         self.pivot = 1
+        self.class_of: Int32s
+        self.class_demand: Int32s
+        kinds = number_rows(demand, NO_COLUMN, FEW_KINDS)
+        if kinds is not None and len(demand):
+            self.class_of, self.class_demand = kinds[0], demand[kinds[1]]
+            self.exact = np.ones(len(self.class_demand), dtype=np.uint8)
+            return
         groups = number_rows(demand, self.pivot, MAX_CLASSES)
         if groups is None or len(groups[1]) > FEW_CLASSES:
             for pivot in (r for r in range(n_resources) if r != 1):
                 other = number_rows(demand, pivot, MAX_CLASSES)
                 if other is not None and (groups is None or len(other[1]) < len(groups[1])):
                     self.pivot, groups = pivot, other
-        self.class_of: Int32s
-        self.class_demand: Int32s
         if groups is not None:
             self.class_of, first = groups
             self.class_demand = demand[first] if len(first) else np.zeros((1, n_resources), dtype=np.int32)

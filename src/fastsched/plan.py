@@ -66,11 +66,11 @@ class Plan:
     def __init__(self, graph: Any, capacity: Int32s, columns: Mapping[str, Any], log: Mapping[str, Any]) -> None:
         self._graph = graph
         self._capacity = capacity
-        self.start_ns: Int64s = columns["start"]
-        self.end_ns: Int64s = columns["end"]
-        self.worker: Int32s = columns["worker"]
-        self.attempts: Int32s = columns["attempt"]
-        self.state: npt.NDArray[np.uint8] = columns["state"]
+        self.start_ns: Int64s = np.ascontiguousarray(columns["start"])
+        self.end_ns: Int64s = np.ascontiguousarray(columns["end"])
+        self.worker: Int32s = np.ascontiguousarray(columns["worker"])
+        self.attempts: Int32s = np.ascontiguousarray(columns["attempt"])
+        self.state: npt.NDArray[np.uint8] = np.ascontiguousarray(columns["state"])
         self.reason: npt.NDArray[np.uint8] = columns["reason"]
         self.cause: Int32s = columns["cause"]
         self.log = log

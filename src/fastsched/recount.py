@@ -123,14 +123,17 @@ def _check_trees(state: npt.NDArray[np.uint8], inner: Columns, demand: Amounts) 
         _demand((demand[open_] >= least_demand[slot_of[open_]]).all(), "a task needs less than its slot")
     for s in range(inner["n_slots"]):
         level = inner["level"][s * levels : (s + 1) * levels]
+        mine = np.nonzero((slot_of == s) & (state == READY))[0]
+        leaf = inner["first_leaf"][s] + inner["leaf_of"][mine]
+        _demand((inner["task_at"][leaf] == mine).all(), "a leaf is another's")
+        if inner["pivot_need"][s]:
+            _demand((demand[mine, pivot] >= inner["pivot_need"][s]).all(), "a task needs less than its even slot")
+            _check_bits(inner["bits"], level[: inner["depth"][s] + 1], inner["leaf_of"][mine])
+            continue
         rows = [inner["tree"][level[i] : level[i + 1]] for i in range(inner["depth"][s])]
         wanted = np.full(len(rows[0]), ABSENT, dtype=np.int32)
-        mine = np.nonzero((slot_of == s) & (state == READY))[0]
         wanted[inner["leaf_of"][mine]] = demand[mine, pivot] - 1
         _demand((rows[0] == wanted).all(), "a tree does not hold just the ready tasks")
-        _demand(
-            (inner["task_at"][inner["first_leaf"][s] + inner["leaf_of"][mine]] == mine).all(), "a leaf is another's"
-        )
         for below, above in pairwise(rows):
             least = below.reshape(-1, FAN).min(axis=1)
             _demand((above[: len(least)] == least).all(), "a tree node is not its least child")
@@ -141,25 +144,30 @@ def _check_trees(state: npt.NDArray[np.uint8], inner: Columns, demand: Amounts) 
         _demand((np.diff(inner["position_at"][leaf[urgency]]) > 0).all(), "positions are not in the order of urgency")
 
 
-def _level(amount: int) -> int:
-    """The level of an amount in the grid: two an octave."""
-    if amount <= 0:
-        return 0
-    octave = amount.bit_length() - 1
-    return 1 + 2 * octave + (amount >> (octave - 1) & 1 if octave else 0)
+def _check_bits(bits: npt.NDArray[np.uint64], level: npt.NDArray[np.int64], there: npt.NDArray[np.int32]) -> None:
+    """Every level of a bit tree has a bit for just the words below that are not 0, and the lowest for what is there."""
+    for begin, end in pairwise(level):
+        wanted = np.zeros(end - begin, dtype=np.uint64)
+        np.bitwise_or.at(wanted, there >> 6, np.uint64(1) << (there & 63).astype(np.uint64))
+        _demand((bits[begin:end] == wanted).all(), "a bit tree does not hold just the ready tasks")
+        there = np.unique(there >> 6)
 
 
 def _check_grid(workers: Columns, inner: Columns, free: Amounts) -> None:
     """Every worker that takes tasks is in the cell of its free amounts, under one that is preferred to it."""
     found = []
+    for row, cells in enumerate((inner["cell_head"] >= 0).reshape(-1, CELLS_A_ROW)):
+        _demand(int(inner["inhabited"][row]) == sum(1 << int(c) for c in np.nonzero(cells)[0]), "a cell is miscounted")
+        _demand(int(inner["inhabited"][-1]) >> row & 1 == cells.any(), "a row of cells is miscounted")
     for cell in np.nonzero(inner["cell_head"] >= 0)[0]:
         stack = [(int(inner["cell_head"][cell]), -1)]
         while stack:
             worker, above = stack.pop()
             found.append(worker)
             _demand(len(found) <= len(free), "a heap of the grid has no end")
-            levels = _level(int(free[worker, inner["row_resource"]])), _level(int(free[worker, inner["pivot"]]))
-            _demand(cell == CELLS_A_ROW * levels[0] + levels[1], "a worker is in another's cell")
+            row = np.searchsorted(inner["row_steps"], free[worker, inner["row_resource"]], side="right")
+            column = np.searchsorted(inner["column_steps"], free[worker, inner["pivot"]], side="right")
+            _demand(cell == CELLS_A_ROW * row + column, "a worker is in another's cell")
             _demand(inner["cell_of"][worker] == cell, "a worker does not know its cell")
             if above >= 0:
                 order = (-inner["merit"][above], above) < (-inner["merit"][worker], worker)

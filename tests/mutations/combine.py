@@ -30,7 +30,8 @@ cdef extern from *:
     #ifndef PLANTED_NUMBER
     #include <stdlib.h>
     static int planted_number = -1;
-    #define PLANTED_NUMBER (planted_number < 0 ? (planted_number = atoi(getenv("FASTSCHED_MUTANT_NUMBER"))) : planted_number)
+    static int read_number(void) { return planted_number = atoi(getenv("FASTSCHED_MUTANT_NUMBER")); }
+    #define PLANTED_NUMBER (planted_number < 0 ? read_number() : planted_number)
     #endif
     \'\'\'
     int PLANTED_NUMBER
