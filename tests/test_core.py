@@ -13,12 +13,12 @@ from adversary import Adversary
 from worlds import make_world
 
 from fastsched import Policy, Task, Worker, schedule
-from fastsched._core import REASON_EXIT, REASON_WORKER_LOST, Core
+from fastsched._core import REASON_EXIT, REASON_OUT_OF_MEMORY, REASON_WORKER_LOST, Core
 from fastsched._graphs import bottom_levels, successors, topological_order
 from fastsched._timeline import simulate
 from fastsched.errors import InternalError, UnsatisfiableWarning
 from fastsched.graph import WorkerTable
-from fastsched.planner import TaskGraph, make_core
+from fastsched.planner import TaskGraph, make_core, submit
 
 NS = 10**9
 HISTORIES = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
@@ -337,3 +337,64 @@ def test_the_checked_build_checks():
     """An index out of range in a kernel is an error, not a crash: here a successor that is no task."""
     with pytest.raises((IndexError, pytest.PytestUnraisableExceptionWarning)):
         topological_order(np.array([0, 0]), np.array([0, 1]), np.array([7], dtype=np.int32))
+
+
+def test_a_task_that_asks_for_more_memory_does_not_hold_up_others_of_its_kind():
+    tasks = [Task("long", "x", (), 1, 150, priority=9, duration=100)]
+    tasks += [Task(name, "x", (), 1, 100, priority=5) for name in ("grows", "stays")]
+    for beside in (0, 100):  # few kinds of demand, and many
+        more = [Task(f"more{i}", "x", (), 1, 301 + i, priority=-1) for i in range(beside)]
+        core = core_of(tasks + more, [Worker("w", 8, 300)], rank="fifo", policy=Policy(on_oom="2x"))
+        assert core.assign(0) == [(0, 0, 1), (1, 0, 1)]
+        core.failed(1, 1, 1, 1, REASON_OUT_OF_MEMORY)
+        assert core.assign(1) == [(2, 0, 1)], "there is no room for 200, and for 100 there is"
+        core.check()
+
+
+def test_who_drains_counts_until_it_is_gone():
+    """Shares of the capacity decide who is most free: as long as the large one is there, memory counts for little."""
+    tasks = [Task("long", "x", (), 1, 5000, priority=9), *(Task(name, "x", (), 1, 1) for name in ("next", "later"))]
+    workers = [Worker("cores", 10, 100), Worker("memory", 5, 250), Worker("large", 1, 10_000)]
+    core = core_of(tasks[:1], workers)
+    assert core.assign(0) == [(0, 2, 1)]
+    core.drain_worker(2, 1)
+    submit(core, TaskGraph(tasks[1:2]), rank="fifo", max_retries=0, now=1)
+    assert core.assign(1) == [(1, 0, 1)]
+    end(core, 0, 2)
+    submit(core, TaskGraph(tasks[2:]), rank="fifo", max_retries=0, now=2)
+    assert core.assign(2) == [(2, 1, 1)]
+
+
+def test_a_task_that_has_grown_is_stuck_where_only_a_worker_that_left_could_hold_it():
+    """Many amounts of cores and few of memory: what differs within a slot is the cores, and what grows is not."""
+    tasks = [Task("grows", "x", (), 1, 100)]
+    tasks += [Task(f"more{i}", "x", ["grows"], round(1 + i / 1000, 3), 100) for i in range(100)]
+    core = core_of(
+        tasks, [Worker("small", 2, 100), Worker("large", 2, 200)], policy=Policy(on_oom="2x"), tell_stuck=True
+    )
+    assert core.pivot == 0 and core.assign(0) == [(0, 1, 1)]
+    core.failed(0, 1, 1, 1, REASON_OUT_OF_MEMORY)
+    core.remove_worker(1, 2)
+    assert core.amounts()[0][0].tolist() == [1000, 200] and core.assign(2) == []
+    assert [(what, which) for what, which, _ in core.notices] == [(0, 0)]
+    core.check()
+
+
+def test_no_room_is_kept_on_a_worker_on_probation():
+    workers = [Worker("w", 3, 4096), Worker("hole", 4, 4096)]
+    policy = Policy(quarantine_after=1, probation=1, reserve_after=0)
+    core = core_of([Task("a", "x")], workers, policy=policy)
+    assert core.assign(0) == [(0, 1, 1)]
+    end(core, 0, 1, completed=False)
+    assert core.assign(1) == [(0, 0, 2)]
+    end(core, 0, 2)  # so the hole is put in quarantine, until 2 ns and a second
+    later = [Task("long", "x", (), 2, priority=9, duration=100), Task("test", "x", (), 1, priority=8, duration=10)]
+    later += [Task("head", "x", (), 2, priority=5), Task("small", "x", (), 1, duration=1000)]
+    submit(core, TaskGraph(later), rank="fifo", max_retries=0, now=2)
+    assert core.assign(2) == [(1, 0, 1), (2, 0, 1)]
+    end(core, 2, 3)
+    core.advance(2 * NS)
+    submit(core, TaskGraph(later[1:2]), rank="fifo", max_retries=0, now=2 * NS)
+    assert core.assign(2 * NS) == [(5, 1, 1), (4, 0, 1)], "`head` has room nowhere and is passed by"
+    core.assign(2 * NS)
+    assert core.reservation() == (3, 0), "the hole would have room for it sooner"

@@ -72,6 +72,7 @@ def test_bugs_of_a_room_are_asleep_together():
         "def g(self):", "if PLANTED_NUMBER == 7:", "return 4", "else:", "return 2",
     ]  # fmt: skip
     assert combine(ROOM, {}) == (PROLOGUE + ROOM, set())
+    assert combine("cdef extern from *:\n    int f(int a)\n", {}) == ("cdef extern from *:\n    int f(int a)\n", set())
 
 
 @needs_source

@@ -44,6 +44,8 @@ CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64
 NO_COLUMN = -1
 FEW_KINDS = 64  # up to it, every kind of demand is a class of its own
 MAX_CLASSES = 256  # beyond it, demand classes are merged
+ROWS_A_CLASS = 32  # where they are merged, about, at least
+SAMPLE = 8192  # rows that are looked at to see how amounts are spread
 FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
 SUGGESTION_POOL = 100_000  # names that are compared for it
@@ -228,20 +230,21 @@ class WorkerTable:
     ) -> None:
         self.workers = _as_structs(Worker, workers, "workers")
         problems = [
-            problem for i, worker in enumerate(self.workers) for problem in worker.find_problems(f"workers[{i}]")
+            problem
+            for i, worker in enumerate(self.workers)
+            if not worker.is_plain()
+            for problem in worker.find_problems(f"workers[{i}]")
         ]
         self.ids = [worker.worker_id for worker in self.workers]
-        if not many:
+        if not many and (problems or len(set(self.ids)) < len(self.ids)):
             problems += _find_duplicates(self.ids, "worker ", "workers")
         if problems:
             raise ValidationError(problems)
         self.capacity: Int32s = np.zeros((len(self.ids), len(resources)), dtype=np.int32)
-        for row, worker in zip(self.capacity, self.workers):
-            row[0] = round(float(worker.cpu_cores_available) * 1000)
-            row[1] = worker.memory_available_mb
-            if worker.resources:
-                for r, name in enumerate(resources[2:], 2):
-                    row[r] = worker.resources.get(name, 0)
+        self.capacity[:, 0] = [round(float(worker.cpu_cores_available) * 1000) for worker in self.workers]
+        self.capacity[:, 1] = [worker.memory_available_mb for worker in self.workers]
+        for r, name in enumerate(resources[2:], 2):
+            self.capacity[:, r] = [(worker.resources or {}).get(name, 0) for worker in self.workers]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -253,7 +256,7 @@ class DemandClasses:
     `class_of` (n,) int32, `class_demand` (C, K) int32: the amounts of the class (the least ones; 0 for a pivot in
     which members differ), `exact` (C,) uint8: whether all members have just these. Where there are few kinds of
     demand, each is a class. Else memory is the pivot, or whichever resource leaves the fewest classes; where all
-    leave too many, classes are merged by the size of their cores and are not exact.
+    leave too many, a class has its share of the amounts of one other resource, and is not exact.
     """
 
     def __init__(self, demand: Int32s) -> None:
@@ -277,13 +280,31 @@ class DemandClasses:
             self.class_of, first = groups
             self.class_demand = demand[first] if len(first) else np.zeros((1, n_resources), dtype=np.int32)
         else:
-            size = np.searchsorted(2 ** np.arange(31), demand[:, 0], side="right")
-            present, numbers = np.unique(size, return_inverse=True)
-            self.class_of = numbers.astype(np.int32)
-            self.class_demand = np.full((len(present), n_resources), AMOUNT_LIMIT - 1, dtype=np.int32)
-            np.minimum.at(self.class_demand, numbers, demand)
+            self.class_of, n_classes = merge_rows(demand, self.pivot)
+            self.class_demand = np.empty((n_classes, n_resources), dtype=np.int32)
+            by_class = np.argsort(self.class_of, kind="stable")
+            starts = np.searchsorted(self.class_of[by_class], np.arange(n_classes))
+            for r in range(n_resources):
+                self.class_demand[:, r] = np.minimum.reduceat(demand[by_class, r], starts)
         self.exact = np.full(len(self.class_demand), groups is not None, dtype=np.uint8)
         self.class_demand[:, self.pivot] = 0
+
+
+def merge_rows(demand: Int32s, pivot: int) -> tuple[Int32s, int]:
+    """Classes of rows that are near one another in the resource, but the pivot, that has the most different amounts.
+
+    Answers the class of each row, and how many there are: each has as many rows as the others, about.
+    """
+    some = demand[:: max(1, len(demand) // SAMPLE)]
+    different = [0 if r == pivot else len(np.unique(some[:, r])) for r in range(demand.shape[1])]
+    widest = int(np.argmax(different))
+    n_classes = min(MAX_CLASSES, max(2, len(demand) // ROWS_A_CLASS))
+    at = np.linspace(0, len(some), n_classes, endpoint=False).astype(np.intp)
+    steps = np.unique(np.sort(some[:, widest])[at])[1:]
+    place = np.searchsorted(steps, demand[:, widest], side="right")
+    there = np.bincount(place, minlength=len(steps) + 1) > 0
+    number = np.cumsum(there) - 1
+    return number[place].astype(np.int32), int(there.sum())
 
 
 # ---------------------------------------------------------------- columns

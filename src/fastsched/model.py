@@ -125,6 +125,21 @@ class Worker(_WorkerHead, kw_only=True):
 
     resources: Mapping[str, int] | None = None
 
+    def is_plain(self) -> bool:
+        """Whether nothing is wrong with this worker at a glance; where it is not sure, `find_problems` looks."""
+        name, cores, memory = self.worker_id, self.cpu_cores_available, self.memory_available_mb
+        return (
+            type(name) is str
+            and name != ""
+            and name.isascii()
+            and (type(cores) is int or type(cores) is float)
+            and 0 <= cores < 1_000_000
+            and round(cores * 1000) / 1000 == cores
+            and type(memory) is int
+            and 0 <= memory < AMOUNT_LIMIT
+            and self.resources is None
+        )
+
     def find_problems(self, where: str) -> list[Problem]:
         """Everything that is wrong with this worker alone; `where` is used when it has no usable id."""
         found = Findings(f"worker {usable_id(self.worker_id)}" if usable_id(self.worker_id) else where)

@@ -63,7 +63,9 @@ def combine(text: str, mutated: Mapping[int, str]) -> tuple[str, set[int]]:
         if function in bodies and not any(re.match(r" *cdef\b", line) for line in lines[function.body : function.end]):
             lines[function.body : function.end] = choice(function, lines, bodies[function])
             done |= bodies[function].keys()
-    at = next(i for i, line in enumerate(lines) if re.match(r"def |cdef class |cdef inline |@", line))
+    at = next((i for i, line in enumerate(lines) if re.match(r"def |cdef class |cdef inline |@", line)), None)
+    if at is None:  # there is nothing in it but C
+        return text, done
     lines[at:at] = PROLOGUE.splitlines()
     return "\n".join(lines) + "\n", done
 
@@ -76,9 +78,14 @@ def find_functions(lines: list[str]) -> list[Function]:
         if not match:
             continue
         indent, body = len(match[1]), i
-        while not re.search(r":\s*(#.*)?$", lines[body]):
+        depth = 0
+        while True:
+            depth += lines[body].count("(") - lines[body].count(")")
             body += 1
-        body += 1
+            if depth == 0:
+                break
+        if not re.search(r":\s*(#.*)?$", lines[body - 1]):
+            continue  # a declaration
         end = body
         while end < len(lines) and (not lines[end].strip() or indent_of(lines[end]) > indent):
             end += 1

@@ -666,11 +666,11 @@ MUTATIONS = (
         "workers that have just about enough are not found in the grid",
     ),
     Mutation(
-        "grid-column-passed-over",
+        "grid-rows-passed-over",
         "_grid.pxd",
-        "if column < low:",
-        "if column <= low:",
-        "more room in the same column of the grid is not seen",
+        "low = column\n",
+        "low = SIDE - 1\n",
+        "more room in further rows of the grid is not seen",
     ),
     Mutation(
         "grid-heap-torn",
@@ -934,9 +934,9 @@ MUTATIONS = (
     Mutation(
         "classes-of-the-most",
         "graph.py",
-        "np.minimum.at(self.class_demand, numbers, demand)",
-        "self.class_demand[numbers] = demand",
-        "a merged class asks for what its last member needs",
+        "np.minimum.reduceat(",
+        "np.maximum.reduceat(",
+        "a merged class asks for the most that a member needs",
     ),
     Mutation(
         "merged-classes-exact",
@@ -948,8 +948,8 @@ MUTATIONS = (
     Mutation(
         "cores-cut",
         "graph.py",
-        "row[0] = round(float(worker.cpu_cores_available) * 1000)",
-        "row[0] = int(float(worker.cpu_cores_available)) * 1000",
+        "[round(float(worker.cpu_cores_available) * 1000)",
+        "[int(float(worker.cpu_cores_available)) * 1000",
         "a worker's part of a core is cut off",
     ),
     # words
