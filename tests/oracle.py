@@ -84,15 +84,15 @@ class Machine:
             other = self.workers[entry.worker]
             if at >= other.clean:
                 other.strikes += 1
-                left = any(self.usable(w) for w in range(len(self.workers)) if w != entry.worker)
-                if 0 < self.o.quarantine_after <= other.strikes and other.trust == "TRUSTED" and left:
+                usable = self.usable(entry.worker) and self.others_usable(entry.worker)
+                if 0 < self.o.quarantine_after <= other.strikes and other.trust == "TRUSTED" and usable:
                     self.quarantine(entry.worker)
         t.state = "COMPLETED"
         self.leave_if_drained(t.worker)
 
     def failed(self, i, reason, charged=True):
         t = self.tasks[i]
-        if self.workers[t.worker].trust == "PROBATION" and reason not in BLAMELESS:
+        if self.workers[t.worker].trust == "PROBATION" and reason not in BLAMELESS and self.others_usable(t.worker):
             self.quarantine(t.worker)
         self.log.append(Record(task=i, worker=t.worker, attempt=t.attempt, start=t.start, end=self.now, reason=reason))
         t.state, again, delayed = "WAITING", True, True
@@ -186,7 +186,9 @@ class Machine:
 
     def leave_if_drained(self, w):
         if self.workers[w].draining and not self.running_on(w):
-            self.workers[w].live = self.workers[w].draining = False
+            worker = self.workers[w]
+            worker.live = worker.draining = False
+            worker.trust = "TRUSTED" if worker.trust == "QUARANTINED" else worker.trust
             self.notices.append(("DRAINED", w))
 
     def quarantine(self, w):
@@ -208,6 +210,9 @@ class Machine:
     def usable(self, w):
         worker = self.workers[w]
         return worker.live and not worker.draining and worker.trust != "QUARANTINED"
+
+    def others_usable(self, w):
+        return any(self.usable(other) for other in range(len(self.workers)) if other != w)
 
     def could_hold(self, w, demand):
         return all(have >= need for have, need in zip(self.workers[w].capacity, demand))

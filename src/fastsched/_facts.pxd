@@ -66,6 +66,8 @@ cdef class Facts(Tables):
     cdef bint _anyone_could_hold(self, int32_t task) noexcept nogil
     cdef void _clear_name(self, int32_t worker) noexcept nogil
     cdef void _credit(self, int32_t task) noexcept nogil
+    cdef bint _others_usable(self, int32_t worker) noexcept nogil
+    cdef void _forget_worker(self, int32_t worker) noexcept nogil
     cdef void _quarantine(self, int32_t worker) noexcept nogil
     cdef void _find_next_release(self) noexcept nogil
     cdef void _measure_most(self) noexcept nogil

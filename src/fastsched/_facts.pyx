@@ -280,7 +280,7 @@ cdef class Facts(Tables):
         self.draining[worker] = 1
         self._show(worker)
         if self.first_on[worker] < 0:
-            self.live[worker] = self.draining[worker] = 0
+            self._forget_worker(worker)
             self._notify(NOTICE_DRAINED, worker)
         self._worker_went()
 
@@ -291,11 +291,8 @@ cdef class Facts(Tables):
         self._check_worker(worker)
         if not (self.live[worker] or self.expected[worker]):
             raise InternalError(f"worker {worker} left, and was not there")
-        self.live[worker] = self.draining[worker] = 0
+        self._forget_worker(worker)
         self.expected[worker] = expected
-        if self.trust[worker] == QUARANTINED:
-            self.trust[worker] = TRUSTED
-            self._find_next_release()
         orphans = self.running_on(worker)
         for task in orphans:
             self._book_failed(task, CODE_WORKER_LOST, charged)
@@ -395,7 +392,7 @@ cdef class Facts(Tables):
             self._take_room(task, worker, -1)
             self._touch(worker)
         elif self.draining[worker] and self.first_on[worker] < 0:
-            self.live[worker] = self.draining[worker] = 0
+            self._forget_worker(worker)
             self.total_stale = True
             self._notify(NOTICE_DRAINED, worker)
         elif self.live[worker]:
@@ -433,7 +430,7 @@ cdef class Facts(Tables):
         # and lost workers are counted apart; what is not charged costs nothing.
         cdef bint again = True
         cdef int32_t worker = self.row(task).worker
-        if self.trust[worker] == PROBATION and _blames_worker(reason):
+        if self.trust[worker] == PROBATION and _blames_worker(reason) and self._others_usable(worker):
             self._quarantine(worker)
         self._book_end(task)
         self._log(task, reason)
@@ -668,17 +665,32 @@ cdef class Facts(Tables):
     cdef void _credit(self, int32_t task) noexcept nogil:
         # The task completed: the workers on which it failed have failed something that succeeds elsewhere. One that
         # did so too often, and completed nothing since, is put in quarantine, while another worker is left.
-        cdef int32_t at = self.last_fail[task], worker, other
+        cdef int32_t at = self.last_fail[task], worker
         while at >= 0:
             worker = self.log_worker[at]
             if worker != self.row(task).worker and _blames_worker(self.log_reason[at]) and at >= self.clean[worker]:
                 self.strikes[worker] += 1
-                if 0 < self.quarantine_after <= self.strikes[worker] and self.trust[worker] == TRUSTED:
-                    for other in range(self.n_workers):
-                        if other != worker and self._usable(other):
-                            self._quarantine(worker)
-                            break
+                if (
+                    0 < self.quarantine_after <= self.strikes[worker] and self.trust[worker] == TRUSTED
+                    and self._usable(worker) and self._others_usable(worker)
+                ):
+                    self._quarantine(worker)
             at = self.log_prev[at]
+
+    cdef bint _others_usable(self, int32_t worker) noexcept nogil:
+        # Out: whether any worker but this one is there, stays, and is not in quarantine.
+        cdef int32_t other
+        for other in range(self.n_workers):
+            if other != worker and self._usable(other):
+                return True
+        return False
+
+    cdef void _forget_worker(self, int32_t worker) noexcept nogil:
+        # The worker is not there any more, nor in quarantine.
+        self.live[worker] = self.draining[worker] = 0
+        if self.trust[worker] == QUARANTINED:
+            self.trust[worker] = TRUSTED
+            self._find_next_release()
 
     cdef void _quarantine(self, int32_t worker) noexcept nogil:
         # The worker takes nothing until its term is over; each further term is twice as long, up to a thousand times.

@@ -361,12 +361,23 @@ MUTATIONS = (
     Mutation(
         "loss-forgets-quarantine",
         "_facts.pyx",
-        "        if self.trust[worker] == QUARANTINED:\n"
-        "            self.trust[worker] = TRUSTED\n"
-        "            self._find_next_release()\n"
-        "        orphans",
-        "        orphans",
-        "a worker that is lost in quarantine is let out of it while it is away",
+        "        if self.trust[worker] == QUARANTINED:\n            self.trust[worker] = TRUSTED\n            self._find",
+        "        if False:\n            self.trust[worker] = TRUSTED\n            self._find",
+        "a worker that leaves in quarantine is let out of it while it is away",
+    ),
+    Mutation(
+        "last-usable-put-away",
+        "_facts.pyx",
+        "_blames_worker(reason) and self._others_usable(worker):",
+        "_blames_worker(reason):",
+        "the last usable worker is put in quarantine when it fails on probation",
+    ),
+    Mutation(
+        "gone-put-away",
+        "_facts.pyx",
+        "and self._usable(worker) and self._others_usable(worker)",
+        "and self._others_usable(worker)",
+        "a worker that has left is put in quarantine",
     ),
     Mutation(
         "rejoined-with-old-strikes",
@@ -434,8 +445,8 @@ MUTATIONS = (
     Mutation(
         "probation-forgives",
         "_facts.pyx",
-        "if self.trust[worker] == PROBATION and _blames_worker(reason):",
-        "if False:",
+        "if self.trust[worker] == PROBATION and _blames",
+        "if False and _blames",
         "a failure on probation is without effect",
     ),
     Mutation(
