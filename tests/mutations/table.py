@@ -361,8 +361,8 @@ MUTATIONS = (
     Mutation(
         "loss-forgets-quarantine",
         "_facts.pyx",
-        "        if self.trust[worker] == QUARANTINED:\n            self.trust[worker] = TRUSTED\n            self._find",
-        "        if False:\n            self.trust[worker] = TRUSTED\n            self._find",
+        "        if self.trust[worker] == QUARANTINED:\n            self.trust[worker] = TRUSTED\n",
+        "        if False:\n            self.trust[worker] = TRUSTED\n",
         "a worker that leaves in quarantine is let out of it while it is away",
     ),
     Mutation(
