@@ -777,5 +777,19 @@ def _check_batch(first, m, k, dep_ptr, deps, demand, duration, priority, key, ma
         raise ValueError("a dependency is out of range")
     if dep_ptr[0] != 0 or dep_ptr[m] != len(deps) or (np.diff(dep_ptr) < 0).any():
         raise ValueError("dep_ptr is not that of a CSR array")
-    if m and (demand < class_demand[class_of]).any():
+    if m and _short_of_class(demand, np.ascontiguousarray(class_of, dtype=np.int32), class_demand):
         raise ValueError("a task needs less than its class")
+
+
+cdef bint _short_of_class(
+    const int32_t[:, ::1] demand, const int32_t[::1] class_of, const int32_t[:, ::1] class_demand
+) noexcept:
+    # Out: whether any task needs less of some resource than the least of its class.
+    cdef Py_ssize_t i
+    cdef int r
+    cdef bint short = False
+    with nogil:
+        for i in range(demand.shape[0]):
+            for r in range(<int>demand.shape[1]):
+                short = short or demand[i, r] < class_demand[class_of[i], r]
+    return short

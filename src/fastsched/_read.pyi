@@ -8,6 +8,9 @@ import numpy.typing as npt
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
+def are_all(items: list[Any], kind: type[Any]) -> bool:
+    """Whether the type of every item is the kind, and no other one derived from it."""
+
 def read_tasks(
     tasks: list[Any], pending: object, known: dict[str, int]
 ) -> tuple[list[str], Int64s, Int32s, Int32s, Int64s, bool, Int64s, Int32s, bool, list[Any]] | None:

@@ -9,20 +9,30 @@ by a loop that calls no Python code; what is checked here and what `model.py` fi
 """
 
 cimport cython
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.list cimport PyList_CheckExact
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_Hash
 from cpython.tuple cimport PyTuple_CheckExact
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_FindChar, PyUnicode_GET_LENGTH
 from libc.math cimport fabs, rint
 from libc.stdint cimport int32_t, int64_t
 
+from types import MemberDescriptorType
+
 import numpy as np
-from msgspec.structs import astuple
 
 from .model import Task
+
+cdef extern from "Python.h":
+    ctypedef struct PyMemberDescrObject:
+        PyMemberDef* d_member
+
+cdef extern from "structmember.h":
+    ctypedef struct PyMemberDef:
+        int type
+        Py_ssize_t offset
+    int T_OBJECT_EX
 
 cdef enum:
     NO_RETRIES_GIVEN = -1
@@ -65,15 +75,96 @@ cdef inline int64_t as_millicores(object value) noexcept:
     return <int64_t>milli
 
 
-# Where the fields stand in `astuple(task)`. One call for a whole task costs a third of one for each field.
+# Where the fields stand in a Task, in bytes from its beginning. A call for each of them would cost as much as all
+# that is done with them.
 cdef enum:
-    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS
+    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS, N_FIELDS
 
-if Task.__struct_fields__ != (
+FIELDS = (
     "task_id", "command", "dependencies", "cpu_cores_required", "memory_required_mb",
     "priority", "duration", "max_retries", "resources", "status",
-):
-    raise ImportError("the fields of Task are not the ones that the reader knows; this is a bug, please report it")
+)
+cdef Py_ssize_t[N_FIELDS] offsets
+
+
+cdef void find_fields() except *:
+    # Out: offsets. They are those of the slots of the class, as it tells.
+    cdef int f
+    cdef PyMemberDef* member
+    for f in range(N_FIELDS):
+        slot = getattr(Task, FIELDS[f], None)
+        if not isinstance(slot, MemberDescriptorType):
+            raise ImportError(f"{FIELDS[f]!r} is no slot of Task; this is a bug, please report it")
+        member = (<PyMemberDescrObject*><PyObject*>slot).d_member
+        if member.type != T_OBJECT_EX:
+            raise ImportError(f"{FIELDS[f]!r} holds no object; this is a bug, please report it")
+        offsets[f] = member.offset
+
+
+find_fields()
+
+
+cdef inline object field(object task, int f):
+    # Out: the value of a field; None, which is odd in most of them, where it was deleted.
+    cdef PyObject* value = (<PyObject**>(<char*><PyObject*>task + offsets[f]))[0]
+    return None if value is NULL else <object>value
+
+
+@cython.final
+cdef class Index:
+    """Where each of n different strings stands in a list: a dictionary without an object a number."""
+    cdef list names             # the strings
+    cdef Py_hash_t[::1] hashes  # n, theirs
+    cdef int32_t[::1] table     # a place in `names` or -1, by hash, in the first slot that was empty from there on
+    cdef Py_hash_t mask         # slots less one; at least half of them are empty
+
+    def __init__(self, list names):
+        cdef Py_ssize_t size = 8
+        while size < 2 * len(names):
+            size *= 2
+        self.names, self.mask = names, size - 1
+        self.hashes = np.empty(len(names), dtype=np.intp)
+        self.table = np.full(size, -1, dtype=np.int32)
+
+    cdef inline bint add(self, Py_ssize_t i) except -1:
+        # Out: whether the i-th string is another one than all before it.
+        cdef str name = <str>self.names[i]
+        cdef Py_hash_t at = PyObject_Hash(name)
+        self.hashes[i] = at
+        if self._seek(name, &at) >= 0:
+            return False
+        self.table[at] = <int32_t>i
+        return True
+
+    cdef inline int32_t find(self, str name) except -2:
+        # Out: where the string stands, or -1.
+        cdef Py_hash_t at = PyObject_Hash(name)
+        return self._seek(name, &at)
+
+    cdef inline int32_t _seek(self, str name, Py_hash_t* at) except -2:
+        # In: at, the hash. Out: where the string stands, or -1; at, its slot, or the one where it would go.
+        cdef Py_hash_t hash = at[0]
+        cdef int32_t i
+        cdef str other
+        at[0] &= self.mask
+        while True:
+            i = self.table[at[0]]
+            if i < 0:
+                return -1
+            if self.hashes[i] == hash:
+                other = <str>self.names[i]
+                if other is name or other == name:
+                    return i
+            at[0] = (at[0] + 1) & self.mask
+
+
+def are_all(list items, object kind):
+    """Whether the type of every item is the kind. See the .pyi."""
+    cdef object item
+    for item in items:
+        if type(item) is not kind:
+            return False
+    return True
 
 
 def read_tasks(list tasks, object pending, dict known):
@@ -83,10 +174,10 @@ def read_tasks(list tasks, object pending, dict known):
     cdef double seconds
     cdef bint any_duration = False, any_resources = False
     cdef object value
-    cdef tuple task
+    cdef object task
     cdef object kind = Task
-    cdef dict index = {}
     cdef list ids = [None] * n, rows = [None] * n, vectors = []
+    cdef Index index = Index(ids)
     dep_ptr_array = np.empty(n + 1, dtype=np.int64)
     demand_array = np.empty((n, 2), dtype=np.int32)
     duration_array = np.empty(n, dtype=np.int64)
@@ -97,15 +188,16 @@ def read_tasks(list tasks, object pending, dict known):
     cdef int32_t[::1] retries = retries_array
     dep_ptr[0] = 0
     for i in range(n):
-        if type(tasks[i]) is not kind:
+        task = tasks[i]
+        if type(task) is not kind:
             return None
-        task = astuple(tasks[i])
-        value = task[TASK_ID]
+        value = field(task, TASK_ID)
         if not PyUnicode_CheckExact(value) or PyUnicode_GET_LENGTH(value) == 0:
             return None
         ids[i] = value
-        index[value] = i
-        value = task[COMMAND]
+        if not index.add(i):
+            return None
+        value = field(task, COMMAND)
         if PyUnicode_CheckExact(value):
             if PyUnicode_GET_LENGTH(value) == 0:
                 return None
@@ -113,7 +205,7 @@ def read_tasks(list tasks, object pending, dict known):
                 return None
         else:
             vectors.append(value)
-        value = task[DEPENDENCIES]
+        value = field(task, DEPENDENCIES)
         if PyTuple_CheckExact(value):
             count += len(<tuple>value)
         elif PyList_CheckExact(value):
@@ -122,19 +214,19 @@ def read_tasks(list tasks, object pending, dict known):
             return None
         rows[i] = value
         dep_ptr[i + 1] = count
-        whole = as_millicores(task[CORES])
+        whole = as_millicores(field(task, CORES))
         if whole == NOT_WHOLE:
             return None
         demand[i, 0] = <int32_t>whole
-        whole = as_whole(task[MEMORY])
+        whole = as_whole(field(task, MEMORY))
         if not 0 <= whole < AMOUNT_LIMIT:
             return None
         demand[i, 1] = <int32_t>whole
-        whole = as_whole(task[PRIORITY])
+        whole = as_whole(field(task, PRIORITY))
         if not -PRIORITY_LIMIT < whole < PRIORITY_LIMIT:
             return None
         priority[i] = whole
-        value = task[DURATION]
+        value = field(task, DURATION)
         if value is None:
             duration[i] = UNKNOWN_DURATION_NS
         else:
@@ -143,7 +235,7 @@ def read_tasks(list tasks, object pending, dict known):
             if not 0 <= seconds <= SECONDS_LIMIT:
                 return None
             duration[i] = <int64_t>rint(seconds * NS)
-        value = task[MAX_RETRIES]
+        value = field(task, MAX_RETRIES)
         if value is None:
             retries[i] = NO_RETRIES_GIVEN
         else:
@@ -151,13 +243,11 @@ def read_tasks(list tasks, object pending, dict known):
             if not 0 <= whole < AMOUNT_LIMIT:
                 return None
             retries[i] = <int32_t>whole
-        if task[RESOURCES] is not None:
+        if field(task, RESOURCES) is not None:
             any_resources = True
-        if task[STATUS] is not pending:
+        if field(task, STATUS) is not pending:
             return None
-    if len(index) != n:
-        return None
-    if known and not index.keys().isdisjoint(known):
+    if known and not known.keys().isdisjoint(ids):
         return None
     deps = read_dependencies(rows, index, known, count)
     if deps is None:
@@ -168,12 +258,11 @@ def read_tasks(list tasks, object pending, dict known):
     )
 
 
-cdef object read_dependencies(list rows, dict index, dict known, Py_ssize_t count):
+cdef object read_dependencies(list rows, Index index, dict known, Py_ssize_t count):
     # In: a tuple or a list of names for each task. Out: their indices, behind those of the known ones; or None where
     # one is neither in the index nor known.
     cdef Py_ssize_t at = 0
-    cdef int32_t before = <int32_t>len(known), base
-    cdef PyObject* found
+    cdef int32_t before = <int32_t>len(known), found
     cdef object row, name
     deps_array = np.empty(count, dtype=np.int32)
     cdef int32_t[::1] deps = deps_array
@@ -181,13 +270,13 @@ cdef object read_dependencies(list rows, dict index, dict known, Py_ssize_t coun
         for name in (<tuple>row if PyTuple_CheckExact(row) else tuple(<list>row)):
             if not PyUnicode_CheckExact(name):
                 return None
-            found = PyDict_GetItemWithError(index, name)
-            base = before
-            if found is NULL and before:
-                found = PyDict_GetItemWithError(known, name)
-                base = 0
-            if found is NULL or at >= count:
+            found = index.find(<str>name)
+            if found >= 0:
+                found += before
+            elif before:
+                found = known.get(name, -1)
+            if found < 0 or at >= count:
                 return None
-            deps[at] = base + <int32_t>as_whole(<object>found)
+            deps[at] = found
             at += 1
     return deps_array if at == count else None

@@ -192,29 +192,40 @@ cdef class Tables:
         cdef int k = self.n_resources
         tasks = np.arange(first, first + m, dtype=np.int32)
         numbers = {}
-        slot_of = _numbered(class_demand, numbers)[class_of]
+        slot_of = _numbered(class_demand, numbers).take(class_of)
         while self.n_layers and self.layer_size[len(self.layer_size) - 1] <= 2 * len(tasks):
             taken, taken_demand, taken_slot = self._take_layer()
-            slot_of = np.concatenate((_numbered(taken_demand, numbers)[taken_slot], slot_of))
+            slot_of = np.concatenate((_numbered(taken_demand, numbers).take(taken_slot), slot_of))
             tasks = np.concatenate((taken, tasks))
             order = None
         slot_demand = np.array(list(numbers), dtype=np.int32).reshape(-1, k)
-        state = self.task_table["state"][tasks]
-        open_ = (state < COMPLETED) | (state == DELAYED)
-        if not open_.all():
+        open_ = self._open_ones(tasks)
+        if len(open_) < len(tasks):
             tasks, slot_of, order = tasks[open_], slot_of[open_], None
         if order is None:
             priority, key = np.asarray(self.priority)[tasks], np.asarray(self.key)[tasks]
             order = np.lexsort((tasks, key, -priority))
-        by_urgency = np.ascontiguousarray(tasks[order], dtype=np.int32)
-        self._lay_out(by_urgency, slot_of[order], slot_demand)
+        by_urgency = tasks.take(order)
+        self._lay_out(by_urgency, slot_of.take(order), slot_demand)
         if self.gridded:
-            mixed = tasks[(slot_demand[:, self.pivot] == 0)[slot_of]]
+            mixed = tasks[(slot_demand[:, self.pivot] == 0).take(slot_of)]
             some = self.task_table["demand"][mixed[::max(1, len(mixed) // 1024)], self.pivot]
             self._add_steps(
                 slot_demand[:, self.row_resource], np.concatenate((slot_demand[:, self.pivot], some))
             )
         return by_urgency
+
+    def _open_ones(self, const int32_t[::1] tasks):
+        """The places in `tasks` of those that have not ended."""
+        cdef int32_t[::1] places = np.empty(tasks.shape[0], dtype=np.int32)
+        cdef Py_ssize_t i, n = 0
+        cdef uint8_t state
+        with nogil:
+            for i in range(tasks.shape[0]):
+                state = self.row(tasks[i]).state
+                places[n] = <int32_t>i
+                n += state < COMPLETED or state == DELAYED
+        return np.asarray(places)[:n]
 
     def _take_layer(self):
         """Take the last layer off: its tasks, the demands of its slots, and the slot of each of its tasks."""
@@ -229,10 +240,12 @@ cdef class Tables:
         self.layer_slot[self.n_layers] = s
         return tasks, demand, slot_of
 
-    def _lay_out(self, const int32_t[::1] by_urgency, slot_of, slot_demand):
+    def _lay_out(self, const int32_t[::1] by_urgency, const int32_t[::1] slot_of, slot_demand):
         """Make a layer of these tasks: their slots, and in each slot its tree."""
         cdef Py_ssize_t i
         cdef int32_t task, s, base = self.n_slots
+        cdef int r
+        cdef TaskRow* row
         n, c, k = len(by_urgency), len(slot_demand), self.n_resources
         sizes = np.bincount(slot_of, minlength=c)
         leaves, level = int(self.first_leaf[base]), np.zeros((c, LEVELS), dtype=np.int64)
@@ -248,11 +261,7 @@ cdef class Tables:
         self.pivot_need = extended(self.pivot_need, base, c, demand[:, self.pivot].copy())
         demand[:, self.pivot] = 0
         self.slot_demand = extended(self.slot_demand, base * k, c * k, demand.reshape(-1))
-        needed = self.task_table["demand"][np.asarray(by_urgency)]
-        rest = np.arange(k) != self.pivot
-        loose = np.zeros(c, dtype=np.uint8)
-        loose[slot_of[(needed != demand[slot_of])[:, rest].any(axis=1)]] = 1
-        self.loose = extended(self.loose, base, c, loose)
+        self.loose = extended(self.loose, base, c, np.zeros(c, dtype=np.uint8))
         self.most = extended(self.most, base, c, np.full(c, UNMEASURED, dtype=np.int32))
         self.cursor = extended(self.cursor, base, c, np.zeros(c, dtype=np.int64))
         self.candidate = extended(self.candidate, base, c, np.full(c, -1, dtype=np.int32))
@@ -269,14 +278,17 @@ cdef class Tables:
         self.layer_size.append(n)
         self.layer_slot[self.n_layers] = self.n_slots
         self.most_stale = True
-        cdef const int64_t[::1] slot = np.ascontiguousarray(slot_of, dtype=np.int64)
         cdef int64_t[::1] filled = np.asarray(self.first_leaf)[base:self.n_slots].copy()
         with nogil:
             for i in range(by_urgency.shape[0]):
                 task = by_urgency[i]
-                s = <int32_t>slot[i]
-                self.row(task).slot_of = base + s
-                self.row(task).leaf_of = <int32_t>(filled[s] - self.first_leaf[base + s])
+                s = slot_of[i]
+                row = self.row(task)
+                row.slot_of = base + s
+                row.leaf_of = <int32_t>(filled[s] - self.first_leaf[base + s])
+                for r in range(self.n_resources):
+                    if r != self.pivot and row.demand[r] != self.slot_demand[(base + s) * self.n_resources + r]:
+                        self.loose[base + s] = 1
                 self.task_at[filled[s]] = task
                 self.position_at[filled[s]] = <int32_t>i
                 filled[s] += 1
@@ -551,7 +563,7 @@ def _steps(known, amounts=()):
 
 def _numbered(rows, numbers):
     """The number of each row of demands; what is new among them is given the next one."""
-    return np.array([numbers.setdefault(tuple(row), len(numbers)) for row in rows.tolist()], dtype=np.int64)
+    return np.array([numbers.setdefault(tuple(row), len(numbers)) for row in rows.tolist()], dtype=np.int32)
 
 
 def _row_type(k):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ._graphs import successors, topological_order
 from ._order import number_rows
-from ._read import read_tasks
+from ._read import are_all, read_tasks
 from .columns import ArrayLike, Columns
 from .cycles import find_cycles
 from .errors import Problem, ValidationError
@@ -372,7 +372,7 @@ def _as_structs(kind: type[Any], items: Iterable[Any], what: str) -> list[Any]:
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise ValidationError([Problem("bad_type", what, f"{what} is {type(items).__name__}; a list is wanted")])
     structs = list(items)
-    if set(map(type, structs)) <= {kind}:
+    if are_all(structs, kind):
         return structs if kind is Task else _with_plain_ids(structs)
     problems = []
     made: list[Any] = []

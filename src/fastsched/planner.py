@@ -187,7 +187,7 @@ def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now
         duration=graph.duration,
         priority=graph.priority,
         key=key,
-        max_retries=np.where(graph.max_retries < 0, operator.index(max_retries), graph.max_retries),
+        max_retries=np.where(graph.max_retries < 0, np.int32(operator.index(max_retries)), graph.max_retries),
         class_of=graph.classes.class_of,
         class_demand=graph.classes.class_demand,
         order=urgency_order(graph.priority, key),

@@ -502,15 +502,15 @@ MUTATIONS = (
     Mutation(
         "delayed-lost-in-merge",
         "_tables.pyx",
-        "open_ = (state < COMPLETED) | (state == DELAYED)\n        if not",
-        "open_ = state < COMPLETED\n        if not",
+        "n += state < COMPLETED or state == DELAYED",
+        "n += state < COMPLETED",
         "a task in its back-off has no slot any more when layers are merged",
     ),
     Mutation(
         "merged-slots-exchanged",
         "_tables.pyx",
-        "_numbered(taken_demand, numbers)[taken_slot], slot_of))",
-        "slot_of, _numbered(taken_demand, numbers)[taken_slot]))",
+        "_numbered(taken_demand, numbers).take(taken_slot), slot_of))",
+        "slot_of, _numbered(taken_demand, numbers).take(taken_slot)))",
         "merged layers exchange the slots of their tasks",
     ),
     # choices: who, and where
@@ -1009,7 +1009,7 @@ MUTATIONS = (
     Mutation(
         "retries-of-the-call-for-all",
         "planner.py",
-        "np.where(graph.max_retries < 0, operator.index(max_retries), graph.max_retries)",
+        "np.where(graph.max_retries < 0, np.int32(operator.index(max_retries)), graph.max_retries)",
         "np.full(len(graph), operator.index(max_retries))",
         "a task's own max_retries is ignored",
     ),
