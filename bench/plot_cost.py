@@ -66,7 +66,7 @@ def cost_of(shape: str, n: int, n_workers: int) -> tuple[float, float]:
     table = WorkerTable(workloads.workers(n_workers), graph.resources)
     costs, floors = [], []
     for _ in range(max(3, min(15, 300_000 // n))):
-        core, play = workloads.core_of(graph, table), lay_ready(graph)
+        core, play = workloads.core_of(graph, table), lay_ready(graph, is_sorted=False)
         gc.collect()
         floors.append(timed(play)[0])
         costs.append(timed(lambda core=core: simulate(core))[0])
