@@ -1,6 +1,7 @@
-"""Another project's scheduler on a graph that it can express; optional, and left out aloud where it is absent.
+"""Other projects on a graph that they can express, for what they do of the work; left out aloud where absent.
 
-It is in no extra: `.venv/test/bin/python -m pip install anrg-saga`, then `./dev bench -k peers`. What each does:
+They are in no extra: `.venv/test/bin/python -m pip install anrg-saga`; SimGrid for any Python that FASTSCHED_SIMGRID
+names (default /usr/bin/python3; on Debian `apt install python3-simgrid`). Then `./dev bench -k peers`. What each does:
 
 - fastsched: the whole of `schedule()`, from `Task` objects to the dictionary: validation, CSR, ranks, placement.
 - the pure-Python peer (peers.py): the same placements from the same objects, without validation.
@@ -8,14 +9,18 @@ It is in no extra: `.venv/test/bin/python -m pip install anrg-saga`, then `./dev
   into gaps and a cost of communication, here 0. From its own graph and network objects, the making of which is
   not counted. It knows no cores and no memory: a worker takes one task at a time, so the graph here asks for that.
   Its searches are linear in the tasks, so the sizes are small.
-
-SimGrid would be another; PyPI has its source only, which wants CMake, a C++ compiler and Boost.
+- SimGrid (simgrid_peer.py; LGPL-2.1 licence): simulates a plan, ours, and decides nothing; an actor a worker executes
+  the worker's tasks in turn, each when its dependencies have completed. Our times have to come out.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import peers
@@ -26,6 +31,7 @@ from timing import median, ratio, timed
 
 from fastsched import Task, Worker, schedule
 
+SIMGRID = os.environ.get("FASTSCHED_SIMGRID", "/usr/bin/python3")
 N_WORKERS, ROUNDS = 10, 3
 SIZES = (100, 400)
 ONE = np.ones((N_WORKERS, 2), dtype=np.int64) * (1000, 1)  # a worker has room for one task
@@ -64,6 +70,30 @@ def saga_heft(given: workloads.Arrays):
     return work, read
 
 
+def has_simgrid() -> bool:
+    try:
+        return subprocess.run([SIMGRID, "-c", "import simgrid"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def simgrid(given: workloads.Arrays, plan):
+    """(seconds that it took SimGrid to play the plan, the ends that came out in ns)."""
+    queues = [[] for _ in range(N_WORKERS)]
+    for task in np.argsort(plan.start_ns, kind="stable").tolist():
+        queues[plan.worker[task]].append(task)
+    rows = [row.tolist() for row in np.split(given.indices, given.indptr[1:-1])]
+    told = subprocess.run(
+        [SIMGRID, Path(__file__).parent / "simgrid_peer.py"],
+        input=json.dumps({"duration": given.duration.tolist(), "dependencies": rows, "queues": queues}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(told.stdout)
+    return answer["seconds"], np.rint(np.array(answer["ends"]) * 1e9)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("n", SIZES)
 def bench_peers(capsys, n):
@@ -93,6 +123,12 @@ def bench_peers(capsys, n):
     if saga:
         worker, start, ends["SAGA, HEFT"] = saga[1](*others)
         check_plan(given, ONE, worker, start, ends["SAGA, HEFT"])
+    simgrid_there = has_simgrid()
+    if simgrid_there:
+        played = [simgrid(given, plan.plan) for _ in range(ROUNDS)]
+        seconds["SimGrid, simulating"] = [took for took, _ in played]
+        ends["SimGrid, simulating"] = played[0][1]
+        assert (played[0][1] == plan.plan.end_ns).all()
     with capsys.disabled():
         print(f"\n{n} tasks in layers of {n // 5}, one at a time on {N_WORKERS} equal workers, {ROUNDS} rounds:")
         ours = seconds["fastsched, schedule()"]
@@ -103,3 +139,5 @@ def bench_peers(capsys, n):
             )
         if not saga:
             print("    SAGA, HEFT                 skipped: not installed (pip install anrg-saga)")
+        if not simgrid_there:
+            print(f"    SimGrid, simulating        skipped: {SIMGRID} has it not (FASTSCHED_SIMGRID names a Python)")
