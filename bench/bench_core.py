@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 
+import numpy as np
 import pytest
 import workloads
 
 from fastsched import TaskGraph
+from fastsched._core import Core
 from fastsched._timeline import simulate
 from fastsched.graph import WorkerTable
 
@@ -65,3 +67,32 @@ def bench_core_retail(benchmark, shape):
     simulate(wholesale)
     for name in ("start", "worker"):
         assert (retail[-1].columns()[name] == wholesale.columns()[name]).all()
+
+
+@pytest.mark.parametrize("kinds", ["few kinds", "all different"])
+def bench_core_one_by_one(benchmark, kinds):
+    """4,000 tasks, each submitted by itself, that wait before the first of them starts; then all of them run."""
+    n, n_workers = 4_000, 100
+    memory = np.random.default_rng(8).integers(1_000, 60_000, n)
+    demand = np.stack((np.full(n, 1000), memory if kinds == "all different" else memory // 10_000 * 10_000), axis=1)
+    given = {"dep_ptr": [0, 0], "deps": np.empty(0, dtype=np.int32), "duration": [1], "priority": [0], "key": [0]}
+    benchmark.group = "core: submitted one by one"
+
+    def setup():
+        core = Core(n_resources=2)
+        core.add_workers(np.tile([[32_000, 131_072]], (n_workers, 1)), 0)
+        for row in demand:
+            core.add_tasks(0, **given, demand=[row], max_retries=[0], class_of=[0], class_demand=[row])
+        return (core,), {}
+
+    def play(core):
+        now = 0
+        while core.n_left:
+            for task, _, attempt in core.assign(now):
+                core.finished(task, attempt, 1, now + 1)
+            now += 1
+        return core
+
+    core = benchmark.pedantic(play, setup=setup, rounds=3)
+    assert core.n_failed == 0
+    core.check()

@@ -83,7 +83,7 @@ def play_retail(core: Core, duration, outcome):
 @pytest.mark.parametrize("chunk", range(4))
 def test_both_doors_make_the_same_placements(chunk, monkeypatch):
     for seed in range(chunk, WORLDS, 4):
-        monkeypatch.setattr("fastsched.graph.FEW_KINDS", 0 if seed % 2 else 64)
+        monkeypatch.setattr("fastsched.kinds.FEW_KINDS", 0 if seed % 2 else 64)
         world = make_world(seed)
         world.events, world.failures = [], None
         graph = TaskGraph(world.tasks)

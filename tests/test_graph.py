@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from fastsched import Problem, Task, TaskGraph, TaskStatus, ValidationError, Worker
-from fastsched.graph import DemandClasses, read_both
+from fastsched.graph import read_both
+from fastsched.kinds import DemandClasses
 from fastsched.names import show_value
 
 
@@ -367,22 +369,35 @@ def test_a_long_list_of_problems_is_shown_in_part_and_kept_whole():
 def test_few_kinds_of_demand_are_a_class_each():
     kinds = np.array([[1000 * i, 100 * i % 700] for i in range(65)], dtype=np.int32)
     classes = DemandClasses(np.repeat(kinds[:64], 3, axis=0))
-    assert classes.exact.all() and classes.class_of.tolist() == np.repeat(np.arange(64), 3).tolist()
+    assert classes.class_of.tolist() == np.repeat(np.arange(64), 3).tolist()
     assert (classes.class_demand == kinds[:64]).all()
-    classes = DemandClasses(np.repeat(kinds, 3, axis=0))
-    assert classes.exact.all() and (classes.class_demand[:, classes.pivot] == 0).all()
+    demand = np.repeat(kinds, 3, axis=0)
+    classes = DemandClasses(demand)
+    assert is_exact(classes, demand) and (classes.class_demand[:, classes.pivot] == 0).all()
+
+
+def is_exact(classes, demand) -> bool:
+    """Whether all members of each class need just what it says, of all resources but the pivot."""
+    differs = classes.class_demand[classes.class_of] != demand
+    return not np.delete(differs, classes.pivot, axis=1).any()
 
 
 def test_demand_classes_have_few_members_in_common_resources():
     rng = np.random.default_rng(5)
     cores, memory = rng.integers(1, 9, 1000) * 1000, rng.integers(0, 50_000, 1000)
-    classes = DemandClasses(np.stack((cores, memory), axis=1).astype(np.int32))
-    assert classes.pivot == 1 and classes.exact.all() and len(classes.class_demand) == 8
-    assert (classes.class_demand[classes.class_of, 0] == cores).all()
+    demand = np.stack((cores, memory), axis=1).astype(np.int32)
+    classes = DemandClasses(demand)
+    assert classes.pivot == 1 and is_exact(classes, demand) and len(classes.class_demand) == 8
+    assert DemandClasses(demand, 0).pivot == 0
     # Many cores and few sizes of memory: the other way round.
-    classes = DemandClasses(np.stack((memory, cores), axis=1).astype(np.int32))
-    assert classes.pivot == 0 and classes.exact.all() and len(classes.class_demand) == 8
+    demand = np.stack((memory, cores), axis=1).astype(np.int32)
+    classes = DemandClasses(demand)
+    assert classes.pivot == 0 and is_exact(classes, demand) and len(classes.class_demand) == 8
     # Many of both: merged, each class with its least demand.
-    classes = DemandClasses(np.stack((memory, memory[::-1]), axis=1).astype(np.int32))
-    assert not classes.exact.any() and len(classes.class_demand) <= 32
-    assert (classes.class_demand[classes.class_of, 0] <= memory).all()
+    demand = np.stack((memory, memory[::-1]), axis=1).astype(np.int32)
+    for given in (demand, demand[:, ::-1]):
+        classes = DemandClasses(given, 1)
+        assert classes.pivot == 1 and not is_exact(classes, given) and 8 < len(classes.class_demand) <= 32
+        amounts = [given[classes.class_of == c, 0] for c in range(len(classes.class_demand))]
+        assert classes.class_demand.tolist() == [[of.min(), 0] for of in amounts]
+        assert all(lower.max() < upper.min() for lower, upper in pairwise(amounts))

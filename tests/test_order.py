@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastsched._order import number_rows, order_by
-from fastsched.graph import DemandClasses
+from fastsched.kinds import DemandClasses
 from fastsched.ranks import urgency_order
 
 
@@ -68,14 +68,15 @@ def test_classes_of_any_layout():
     for other in (demand.astype(np.int64), np.asfortranarray(demand)):
         classes = DemandClasses(other)
         assert classes.class_of.tolist() == [0, 2, 1]
-        assert classes.class_demand.tolist() == [[1000, 5], [1000, 7], [2000, 6]] and classes.exact.all()
+        assert classes.class_demand.tolist() == [[1000, 5], [1000, 7], [2000, 6]]
 
 
 def test_there_is_always_a_class():
     for n_resources in (2, 4):
         classes = DemandClasses(np.zeros((0, n_resources), dtype=np.int32))
-        assert classes.class_demand.tolist() == [[0] * n_resources] and classes.exact.tolist() == [1]
+        assert classes.class_demand.tolist() == [[0] * n_resources]
     for exact, n in ((True, 256), (False, 257)):
         demand = np.repeat(np.arange(n, dtype=np.int32), 2).reshape(n, 2)
         classes = DemandClasses(demand)
-        assert classes.exact.all() == exact and (classes.class_demand[classes.class_of, 0] <= demand[:, 0]).all()
+        assert (classes.class_demand[classes.class_of, 0] == demand[:, 0]).all() == exact
+        assert (classes.class_demand[classes.class_of, 0] <= demand[:, 0]).all()

@@ -26,6 +26,7 @@ from ._fit cimport BEST_FIT, BLOCK, FIRST_FIT, MOST_FREE
 from ._grid cimport CELLS, SIDE, grid_enter, grid_leave, grid_level
 from ._heap cimport ABSENT, FAN, LEVELS
 
+from . import kinds
 from ._graphs import successors as make_successors
 
 cdef enum:
@@ -191,17 +192,21 @@ cdef class Tables:
         """
         cdef int k = self.n_resources
         tasks = np.arange(first, first + m, dtype=np.int32)
+        cdef bint is_merged = False
         numbers = {}
         slot_of = _numbered(class_demand, numbers).take(class_of)
         while self.n_layers and self.layer_size[len(self.layer_size) - 1] <= 2 * len(tasks):
             taken, taken_demand, taken_slot = self._take_layer()
             slot_of = np.concatenate((_numbered(taken_demand, numbers).take(taken_slot), slot_of))
             tasks = np.concatenate((taken, tasks))
-            order = None
-        slot_demand = np.array(list(numbers), dtype=np.int32).reshape(-1, k)
+            order, is_merged = None, True
         open_ = self._open_ones(tasks)
         if len(open_) < len(tasks):
             tasks, slot_of, order = tasks[open_], slot_of[open_], None
+        slot_demand = np.array(list(numbers), dtype=np.int32).reshape(-1, k)
+        if is_merged and len(numbers) > kinds.FEW_KINDS:
+            classes = kinds.DemandClasses(self.task_table["demand"][tasks], self.pivot)
+            slot_of, slot_demand = classes.class_of, classes.class_demand
         if order is None:
             priority, key = np.asarray(self.priority)[tasks], np.asarray(self.key)[tasks]
             order = np.lexsort((tasks, key, -priority))

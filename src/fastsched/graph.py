@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graphs import successors, topological_order
-from ._order import number_rows
 from ._read import are_all, read_tasks
 from .columns import ArrayLike, Columns
 from .cycles import find_cycles
 from .errors import Problem, ValidationError
+from .kinds import DemandClasses
 from .model import (
     AMOUNT_LIMIT,
     MISSING,
@@ -37,16 +37,10 @@ from .model import (
 )
 from .names import Nearest, show_name, show_value
 
-__all__ = ["CompiledGraph", "DemandClasses", "WorkerTable", "read_both"]
+__all__ = ["CompiledGraph", "WorkerTable", "read_both"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
-NO_COLUMN = -1
-FEW_KINDS = 64  # up to it, every kind of demand is a class of its own
-MAX_CLASSES = 256  # beyond it, demand classes are merged
-ROWS_A_CLASS = 32  # where they are merged, about, at least
-SAMPLE = 8192  # rows that are looked at to see how amounts are spread
-FEW_CLASSES = 64  # up to it, another pivot is not tried
 SUGGESTIONS = 20  # unknown names for which a nearest one is looked for
 SUGGESTION_POOL = 100_000  # names that are compared for it
 TOO_LONG = Problem(
@@ -248,63 +242,6 @@ class WorkerTable:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-class DemandClasses:
-    """Tasks grouped by what they need: all alike, or so that they differ in one resource only, the pivot.
-
-    `class_of` (n,) int32, `class_demand` (C, K) int32: the amounts of the class (the least ones; 0 for a pivot in
-    which members differ), `exact` (C,) uint8: whether all members have just these. Where there are few kinds of
-    demand, each is a class. Else memory is the pivot, or whichever resource leaves the fewest classes; where all
-    leave too many, a class has its share of the amounts of one other resource, and is not exact.
-    """
-
-    def __init__(self, demand: Int32s) -> None:
-        demand = np.ascontiguousarray(demand, dtype=np.int32)
-        n_resources = demand.shape[1]
-        self.pivot = 1
-        self.class_of: Int32s
-        self.class_demand: Int32s
-        kinds = number_rows(demand, NO_COLUMN, FEW_KINDS)
-        if kinds is not None and len(demand):
-            self.class_of, self.class_demand = kinds[0], demand[kinds[1]]
-            self.exact = np.ones(len(self.class_demand), dtype=np.uint8)
-            return
-        groups = number_rows(demand, self.pivot, MAX_CLASSES)
-        if groups is None or len(groups[1]) > FEW_CLASSES:
-            for pivot in (r for r in range(n_resources) if r != 1):
-                other = number_rows(demand, pivot, MAX_CLASSES)
-                if other is not None and (groups is None or len(other[1]) < len(groups[1])):
-                    self.pivot, groups = pivot, other
-        if groups is not None:
-            self.class_of, first = groups
-            self.class_demand = demand[first] if len(first) else np.zeros((1, n_resources), dtype=np.int32)
-        else:
-            self.class_of, n_classes = merge_rows(demand, self.pivot)
-            self.class_demand = np.empty((n_classes, n_resources), dtype=np.int32)
-            by_class = np.argsort(self.class_of, kind="stable")
-            starts = np.searchsorted(self.class_of[by_class], np.arange(n_classes))
-            for r in range(n_resources):
-                self.class_demand[:, r] = np.minimum.reduceat(demand[by_class, r], starts)
-        self.exact = np.full(len(self.class_demand), groups is not None, dtype=np.uint8)
-        self.class_demand[:, self.pivot] = 0
-
-
-def merge_rows(demand: Int32s, pivot: int) -> tuple[Int32s, int]:
-    """Classes of rows that are near one another in the resource, but the pivot, that has the most different amounts.
-
-    Answers the class of each row, and how many there are: each has as many rows as the others, about.
-    """
-    some = demand[:: max(1, len(demand) // SAMPLE)]
-    different = [0 if r == pivot else len(np.unique(some[:, r])) for r in range(demand.shape[1])]
-    widest = int(np.argmax(different))
-    n_classes = min(MAX_CLASSES, max(2, len(demand) // ROWS_A_CLASS))
-    at = np.linspace(0, len(some), n_classes, endpoint=False).astype(np.intp)
-    steps = np.unique(np.sort(some[:, widest])[at])[1:]
-    place = np.searchsorted(steps, demand[:, widest], side="right")
-    there = np.bincount(place, minlength=len(steps) + 1) > 0
-    number = np.cumsum(there) - 1
-    return number[place].astype(np.int32), int(there.sum())
 
 
 # ---------------------------------------------------------------- columns

@@ -359,6 +359,13 @@ MUTATIONS = (
         "an open attempt forgets the one before it in its worker's list",
     ),
     Mutation(
+        "grouped-anew-backwards",
+        "_tables.pyx",
+        'kinds.DemandClasses(self.task_table["demand"][tasks], self.pivot)',
+        'kinds.DemandClasses(self.task_table["demand"][tasks[::-1]], self.pivot)',
+        "merged layers with many kinds of demand exchange the slots of their tasks",
+    ),
+    Mutation(
         "loss-forgets-quarantine",
         "_facts.pyx",
         "        if self.trust[worker] == QUARANTINED:\n            self.trust[worker] = TRUSTED\n",
@@ -944,17 +951,17 @@ MUTATIONS = (
     ),
     Mutation(
         "classes-of-the-most",
-        "graph.py",
+        "kinds.py",
         "np.minimum.reduceat(",
         "np.maximum.reduceat(",
         "a merged class asks for the most that a member needs",
     ),
     Mutation(
-        "merged-classes-exact",
-        "graph.py",
-        "np.full(len(self.class_demand), groups is not None, dtype=np.uint8)",
-        "np.ones(len(self.class_demand), dtype=np.uint8)",
-        "merged classes are called exact",
+        "merged-by-the-pivot",
+        "kinds.py",
+        "[0 if r == pivot else len(",
+        "[0 if r != pivot else len(",
+        "classes are merged by the resource in which their members may differ anyway",
     ),
     Mutation(
         "cores-cut",
