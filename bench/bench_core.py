@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import workloads
 
-from fastsched import TaskGraph
+from fastsched import FailureModel, Task, TaskGraph, schedule
 from fastsched._core import Core
 from fastsched._timeline import simulate
 from fastsched.graph import WorkerTable
@@ -96,3 +96,14 @@ def bench_core_one_by_one(benchmark, kinds):
     core = benchmark.pedantic(play, setup=setup, rounds=3)
     assert core.n_failed == 0
     core.check()
+
+
+@pytest.mark.parametrize("retries", [10_000, 100_000])
+def bench_core_one_task_fails_again_and_again(benchmark, retries):
+    """Ten times the failures take ten times as long: retries look at workers, not at each failure before them."""
+    tasks, workers = [Task("t", "x", duration=0)], workloads.workers(2)
+    benchmark.group = "core: failures of one task"
+    plan = benchmark.pedantic(
+        schedule, (tasks, workers), {"max_retries": retries, "failures": FailureModel(task_probability=1)}, rounds=3
+    )
+    assert plan.plan.attempts.tolist() == [retries + 1] and plan["t"] == "FAILED"

@@ -337,7 +337,7 @@ class Machine:
 # -------------------------------------------------------------------- virtual time
 
 
-def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, script=()):
+def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=()):
     """The whole time line. `script`: (time, what, worker, capacity or None). Answers every attempt:
     (task, worker, number, start, end, completed), by (start, task, number)."""
     m, attempts, doomed, step = machine, [], {}, 0
@@ -347,20 +347,39 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, script=
         if mtbf and mtbf[w] > 0:
             which = (w << 32) + losses[w]
             losses[w] += 1
-            planned[w] = m.now + 1 + exponential(draw(m.o.seed, 3, which), mtbf[w])
+            planned[w] = m.now + 1 + exponential(draw(seed, 3, which), mtbf[w])
             mishaps.append((planned[w], w))
 
     def decide():
         for i, w, attempt in m.decide():
             doomed[i] = outcome is not None and not outcome(i, w, attempt)
-            if chances and draw(m.o.seed, 2, (i << 32) + attempt) >> 11 < chances[i]:
+            if chances and draw(seed, 2, (i << 32) + attempt) >> 11 < chances[i]:
                 doomed[i] = True
+
+    def take_steps():
+        nonlocal step
+        while step < len(script) and script[step][0] == m.now:
+            _, what, w, capacity = script[step]
+            step += 1
+            worker = m.workers[w]
+            if what == "join" and (not worker.live or worker.draining):
+                if capacity is not None:
+                    m.resize(w, capacity)
+                m.join(w)
+                plan_loss(w)
+            elif what == "resize":
+                m.resize(w, capacity)
+            elif what == "drain" and worker.live:
+                m.drain(w)
+            elif what in ("leave", "lose") and (worker.live or worker.expected):
+                m.remove(w, False, what == "lose")
 
     for w, worker in enumerate(m.workers):
         if worker.live:
             plan_loss(w)
     if not script:
         m.fail_unsatisfiable()
+    take_steps()
     decide()
     while True:
         running = [i for i, t in enumerate(m.tasks) if t.state == "RUNNING"]
@@ -388,21 +407,7 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, script=
                     m.failed(i, "EXIT")
                 else:
                     m.completed(i)
-        while step < len(script) and script[step][0] == now:
-            _, what, w, capacity = script[step]
-            step += 1
-            worker = m.workers[w]
-            if what == "join" and (not worker.live or worker.draining):
-                if capacity is not None:
-                    m.resize(w, capacity)
-                m.join(w)
-                plan_loss(w)
-            elif what == "resize":
-                m.resize(w, capacity)
-            elif what == "drain" and worker.live:
-                m.drain(w)
-            elif what in ("leave", "lose") and (worker.live or worker.expected):
-                m.remove(w, False, what == "lose")
+        take_steps()
         while mishaps and min(mishaps)[0] == now:
             entry = min(mishaps)
             mishaps.remove(entry)

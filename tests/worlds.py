@@ -141,9 +141,10 @@ def make_events(rng: random.Random, workers: list[Worker], shapes: list[tuple[fl
 def make_failures(rng: random.Random, tasks: list[Task], workers: list[Worker]) -> FailureModel:
     """Attempts that fail and workers that are lost, by chance."""
     some = {task.task_id: rng.choice([0, 0.5, 1]) for task in tasks if rng.random() < 0.3}
+    each = {worker.worker_id: rng.choice([None, 5, 50]) for worker in workers}
     return FailureModel(
         task_probability=rng.choice([0, 0.05, 0.5, some]),
-        worker_mtbf=rng.choice([None, 3, 30, {worker.worker_id: rng.choice([0, 5, 50]) for worker in workers}]),
+        worker_mtbf=rng.choice([None, 3, 30, {name: mtbf for name, mtbf in each.items() if mtbf}]),
         worker_repair=rng.choice([None, 0, 1, 10]),
         seed=rng.getrandbits(64),
     )
@@ -160,8 +161,6 @@ def machine_of(world: World) -> tuple[oracle.Machine, dict]:
                 known.add(worker.worker_id)
                 joining.append(worker)
     options = (world.policy or Policy()).core_options()
-    if world.failures is not None:
-        options["seed"] = world.failures.seed
     machine, names = oracle.make_machine(
         world.tasks, world.workers, rank=world.rank, max_retries=world.max_retries, fit=world.fit, **options
     )
@@ -182,6 +181,7 @@ def machine_of(world: World) -> tuple[oracle.Machine, dict]:
     told, model = world.options["outcome"], world.failures
     given = {"outcome": told and (lambda i, w, attempt: told(task_ids[i], ids[w], attempt)), "script": script}
     if model is not None:
+        given["seed"] = model.seed
         if model.task_probability:
             given["chances"] = [round(share * 2**53) for share in by_name(model.task_probability, task_ids, 0)]
         if model.worker_mtbf is not None:

@@ -83,7 +83,7 @@ class Facts(Tables):
             largest worker in use that could hold the rest; 1000 = for the same.
         backoff, backoff_cap: ns, the delay before the second attempt, doubled for each further one, and its cap.
         jitter: thousandths of a delay that chance may take off.
-        seed: of all chance, below 2**64.
+        seed: of the jitter, below 2**64.
         quarantine_after: failures on a worker of what completed elsewhere, with nothing completed there in between,
             that bring it into quarantine; 0 = never. probation: ns, its first term.
         many_workers: from so many on, workers are kept in a grid; it does not change a choice.
@@ -93,8 +93,6 @@ class Facts(Tables):
     Raises:
         ValueError: where an option is out of range.
     """
-
-    seed: int
 
     def __init__(self, **options: Any) -> None: ...
     def add_tasks(

@@ -24,7 +24,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 
 import numpy as np
 
-from ._facts cimport CODE_WORKER_LOST, Facts
+from ._facts cimport Facts
 from ._tables cimport NO_CANDIDATE, PROBATION, QUARANTINED, READY
 from ._block cimport (
     bits_of_the_less, copy_block, holds, keep_larger, keep_smaller, lowest_bit, room_for_slots,
@@ -191,7 +191,7 @@ cdef class Core(Facts):
         cdef int64_t mark = -1
         cdef int bars = FREE_CHOICE
         self.free_choice = True
-        if self.n_log and self.last_fail[task] >= 0:
+        if self.n_log and self.last_bar[task] >= 0:
             bars = self._bar_failed_workers(task)
             if bars == AVOID:
                 mark = self.mark
@@ -235,16 +235,13 @@ cdef class Core(Facts):
     cdef int _bar_failed_workers(self, int32_t task) noexcept nogil:
         # Mark the workers on which the task failed by its own fault. Out: they are to be avoided while another
         # worker, in use or expected, could ever hold the task; else it falls back on them.
-        cdef int32_t at = self.last_fail[task], worker
-        cdef bint any_failed = False
+        cdef int32_t at = self.last_bar[task], worker
         self.mark += 1
-        while at >= 0:
-            if self.log_reason[at] != CODE_WORKER_LOST:
-                self.barred[self.log_worker[at]] = self.mark
-                any_failed = True
-            at = self.log_prev[at]
-        if not any_failed:
+        if at < 0:
             return FREE_CHOICE
+        while at >= 0:
+            self.barred[self.log_worker[at]] = self.mark
+            at = self.log_bar[at]
         for worker in range(self.n_workers):
             if (
                 self.barred[worker] != self.mark and (self._usable(worker) or self.expected[worker])
@@ -256,16 +253,13 @@ cdef class Core(Facts):
 
     cdef int32_t _least_recently_failed(self, int32_t task, int64_t mark) noexcept nogil:
         # Out: of the workers with room for the task, the one on which its last failure is the oldest; or -1.
-        cdef int32_t at = self.last_fail[task], worker, found = -1
+        cdef int32_t at = self.last_bar[task], worker, found = -1
         cdef const int32_t* demand = self.row(task).demand
-        self.mark += 1
         while at >= 0:
             worker = self.log_worker[at]
-            if self.log_reason[at] != CODE_WORKER_LOST and self.seen[worker] != self.mark:
-                self.seen[worker] = self.mark
-                if self.barred[worker] != mark and holds(&self.free[worker], self.stride, self.n_resources, demand):
-                    found = worker
-            at = self.log_prev[at]
+            if self.barred[worker] != mark and holds(&self.free[worker], self.stride, self.n_resources, demand):
+                found = worker
+            at = self.log_bar[at]
         return found
 
     # ------------------------------------------------------------ fronts and candidates

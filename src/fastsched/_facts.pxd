@@ -36,7 +36,7 @@ cdef class Facts(Tables):
     cdef int64_t backoff                    # ns, the first delay, doubled for each further one; 0 = none
     cdef int64_t backoff_cap                # ns, no delay is longer
     cdef int64_t jitter                     # thousandths of a delay that chance may take off it
-    cdef readonly uint64_t seed             # of all chance
+    cdef uint64_t seed                      # of the jitter
     cdef int32_t quarantine_after           # failures of what completed elsewhere that it takes; 0 = it is never done
     cdef int64_t probation                  # ns, the first term of a quarantine; doubled for each further one
     cdef bint tell_stuck                    # whether it is noticed that a ready task has nobody to hold it
@@ -54,6 +54,7 @@ cdef class Facts(Tables):
     cdef void _skip_dependents(self, int32_t task, int32_t root) noexcept nogil
     cdef void _skip(self, int32_t task, int32_t root) noexcept nogil
     cdef void _log(self, int32_t task, uint8_t reason) noexcept nogil
+    cdef void _bar(self, int32_t task, int32_t at) noexcept nogil
     cdef void _delay(self, int32_t task) noexcept nogil
     cdef void _grow_memory(self, int32_t task) noexcept nogil
     cdef void _advance(self, int64_t now) noexcept nogil

@@ -313,12 +313,11 @@ cdef class Facts(Tables):
 
     def failed_workers(self, int32_t task):
         """The workers on which the task failed by its own fault, the last one first. See the .pyi."""
-        cdef int32_t at = self.last_fail[task]
+        cdef int32_t at = self.last_bar[task]
         found = []
         while at >= 0:
-            if _to_be_avoided(self.log_reason[at]) and self.log_worker[at] not in found:
-                found.append(self.log_worker[at])
-            at = self.log_prev[at]
+            found.append(self.log_worker[at])
+            at = self.log_bar[at]
         return found
 
     def _worker_went(self):
@@ -556,6 +555,21 @@ cdef class Facts(Tables):
         self.log_prev[at] = self.last_fail[task]
         self.last_fail[task] = <int32_t>at
         self.n_log += 1
+        if _to_be_avoided(reason):
+            self._bar(task, <int32_t>at)
+
+    cdef void _bar(self, int32_t task, int32_t at) noexcept nogil:
+        # The failure is the task's last one on its worker: it takes the place of the one before it there.
+        cdef int32_t entry = self.last_bar[task], after = -1
+        while entry >= 0 and self.log_worker[entry] != self.log_worker[at]:
+            after = entry
+            entry = self.log_bar[entry]
+        if entry >= 0 and after >= 0:
+            self.log_bar[after] = self.log_bar[entry]
+        elif entry >= 0:
+            self.last_bar[task] = self.log_bar[entry]
+        self.log_bar[at] = self.last_bar[task]
+        self.last_bar[task] = at
 
     def _extend_log(self):
         n = self.n_log
@@ -566,6 +580,7 @@ cdef class Facts(Tables):
         self.log_end = extended(self.log_end, n, 64, 0)
         self.log_reason = extended(self.log_reason, n, 64, 0)
         self.log_prev = extended(self.log_prev, n, 64, 0)
+        self.log_bar = extended(self.log_bar, n, 64, 0)
 
     cdef void _notify(self, int notice, int32_t which) noexcept nogil:
         with gil:

@@ -82,6 +82,7 @@ cdef class Tables:
     cdef int32_t[::1] losses                # n, attempts lost with their worker so far
     cdef int32_t[::1] cause                 # n, for SKIPPED the failed task at its root; else -1
     cdef int32_t[::1] last_fail             # n, newest entry of the log for this task; -1 = none
+    cdef int32_t[::1] last_bar              # n, likewise: the newest that its retries avoid; -1 = none
     cdef int64_t[::1] overtaken             # n, ns, when a less urgent task first passed it by; -1 = it did not
     cdef bint any_overtaken                 # whether that was ever noted
     cdef int32_t[::1] failed_tasks          # n, tasks that failed for good, were skipped or cancelled, in that order
@@ -104,6 +105,7 @@ cdef class Tables:
     cdef int64_t[::1] log_end               # ns, when it ended
     cdef uint8_t[::1] log_reason            # code of why it failed
     cdef int32_t[::1] log_prev              # the entry before this one of the same task; -1 = none
+    cdef int32_t[::1] log_bar               # likewise: the task's last failure on another worker; -1 = none
     cdef readonly list notices              # (Notice, task or worker, now), in order
 
     # workers
@@ -128,7 +130,6 @@ cdef class Tables:
     cdef int64_t next_release               # ns, the first of these; -1 = nobody is in quarantine
     cdef Py_ssize_t[::1] clean              # W, entries of the log before this one do not count against it
     cdef int64_t[::1] barred                # W, mark of the task that must not go there just now
-    cdef int64_t[::1] seen                  # W, mark of the task whose failure there was seen
     cdef int64_t mark                       # the mark of the task that was asked about last
     cdef int32_t[::1] touched               # W, workers on which room was made since the last decision
     cdef int32_t n_touched                  # entries of `touched` in use

@@ -90,9 +90,9 @@ cdef class Tables:
         self.reason = self.told_stuck = uint8s
         self.failures = self.ooms = self.losses = int32s
         self.overtaken = int64s
-        self.cause = self.last_fail = self.failed_tasks = self.stack = int32s
+        self.cause = self.last_fail = self.last_bar = self.failed_tasks = self.stack = int32s
         self.wake_time, self.wake_task = int64s, int32s
-        self.log_task = self.log_worker = self.log_attempt = self.log_prev = int32s
+        self.log_task = self.log_worker = self.log_attempt = self.log_prev = self.log_bar = int32s
         self.log_start = self.log_end = int64s
         self.log_reason = uint8s
         self.layer_slot = np.zeros(LEVELS * 8, dtype=np.int32)
@@ -108,7 +108,7 @@ cdef class Tables:
         self.touched = self.unscored = self.row_steps = self.column_steps = int32s
         self.cell_head = self.cell_of = self.child = self.sibling = self.before = self.walk = int32s
         self.inverse = np.empty(0)
-        self.merit = self.block_merit = self.total = self.release = self.barred = self.seen = int64s
+        self.merit = self.block_merit = self.total = self.release = self.barred = int64s
         self.live = self.expected = self.draining = self.shown = self.trust = uint8s
         self.is_touched = self.is_unscored = uint8s
         self.clean = np.empty(0, dtype=np.intp)
@@ -150,6 +150,7 @@ cdef class Tables:
         self.overtaken = extended(self.overtaken, n, m, -1)
         self.cause = extended(self.cause, n, m, -1)
         self.last_fail = extended(self.last_fail, n, m, -1)
+        self.last_bar = extended(self.last_bar, n, m, -1)
         self.failed_tasks = extended(self.failed_tasks, n, m, 0)
         self.stack = extended(self.stack, n, m, 0)
         if self.n_late:
@@ -356,7 +357,6 @@ cdef class Tables:
         self.strikes = extended(self.strikes, had, more, none + 1)
         self.terms = extended(self.terms, had, more, none + 1)
         self.barred = extended(self.barred, had, more, np.zeros(more, dtype=np.int64))
-        self.seen = extended(self.seen, had, more, np.zeros(more, dtype=np.int64))
         self.touched = extended(self.touched, had, more, none + 1)
         self.unscored = extended(self.unscored, had, more, none + 1)
         self.is_unscored = extended(self.is_unscored, had, more, zeros.copy())

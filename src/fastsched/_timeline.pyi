@@ -17,6 +17,7 @@ def simulate(
     chances: npt.NDArray[Any] | None = None,
     mtbf: npt.NDArray[Any] | None = None,
     repair: npt.NDArray[Any] | None = None,
+    seed: int = 0,
     script: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]] | None = None,
 ) -> None:
     """Play the whole virtual time line of a core, without the GIL but for `outcome` and a look at the signals.
@@ -25,10 +26,11 @@ def simulate(
 
     Args:
         outcome: outcome(task, worker, attempt) says whether an attempt succeeds; asked when it starts.
-        chances (n,) int64: an attempt fails with this probability, in parts of 2**53. Drawn from the core's seed,
-            the task and the attempt, so it does not depend on what else happens.
+        chances (n,) int64: an attempt fails with this probability, in parts of 2**53. Drawn from the seed, the
+            task and the attempt, so it does not depend on what else happens.
         mtbf, repair (W,) int64 ns: the mean of the exponential time from a worker's coming to its loss (0 = it is
             not lost), and the time from there to its return (-1 = it stays away; else others know that it returns).
+        seed: of these draws, below 2**64.
         script: columns (time in ns, ascending; code of STEPS; worker; capacity (steps, K)) of what happens to
             workers; a join with a capacity of -1 is with the one that it had. A step that does not fit the worker's
             state is without effect.

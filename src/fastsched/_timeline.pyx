@@ -39,6 +39,7 @@ cdef int64_t CLOCK_LIMIT = 4611686018427387904   # ns: 2**62, some 146 years
 
 cdef class TimeLine:
     cdef Core core
+    cdef uint64_t seed                      # of failures and losses
     cdef object outcome                     # asked of every attempt when it starts, or None
     cdef const int64_t[::1] chances         # n, an attempt fails if 53 even bits are below it; empty = none does
     cdef const int64_t[::1] mtbf            # W, ns, mean time from coming to loss; 0 = never; empty = for nobody
@@ -59,9 +60,9 @@ cdef class TimeLine:
     cdef const int32_t[:, ::1] step_capacity    # (steps, K), for STEP_RESIZE and STEP_JOIN
     cdef Py_ssize_t at_step                 # the next step
 
-    def __init__(self, core, outcome, chances, mtbf, repair, script):
+    def __init__(self, core, outcome, chances, mtbf, repair, seed, script):
         n, w = core.n_tasks, core.n_workers
-        self.core, self.outcome = core, outcome
+        self.core, self.outcome, self.seed = core, outcome, seed
         none = np.empty(0, dtype=np.int64)
         self.chances = none if chances is None else np.ascontiguousarray(chances, dtype=np.int64)
         self.mtbf = none if mtbf is None else np.ascontiguousarray(mtbf, dtype=np.int64)
@@ -92,6 +93,7 @@ cdef class TimeLine:
         if not self.step_time.shape[0]:
             self.core.fail_unsatisfiable(0)
         with nogil:
+            self._take_steps(0)
             self._decide()
         while more:
             if self.outcome is not None:
@@ -126,8 +128,7 @@ cdef class TimeLine:
             if now >= CLOCK_LIMIT:
                 return False
             self._end_attempts(now)
-            if self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:
-                self._take_steps(now)
+            self._take_steps(now)
             if self.n_mishaps and self.mishap_time[0] == now:
                 self._book_mishaps(now)
             self._decide()
@@ -198,7 +199,7 @@ cdef class TimeLine:
                 self.doomed[task] = 0
             if self.chances.shape[0]:
                 which = (<uint64_t>task << 32) + <uint64_t>self.core.row(task).attempt
-                drawn = draw(self.core.seed, DRAW_FAILURE, which) >> (64 - CHANCE_BITS)
+                drawn = draw(self.seed, DRAW_FAILURE, which) >> (64 - CHANCE_BITS)
                 self.doomed[task] = <int64_t>drawn < self.chances[task]
 
     # ------------------------------------------------------------ workers
@@ -206,6 +207,8 @@ cdef class TimeLine:
     cdef void _take_steps(self, int64_t now) noexcept nogil:
         # The script, as far as it has come.
         cdef int32_t worker
+        if self.at_step == self.step_time.shape[0] or self.step_time[self.at_step] != now:
+            return
         with gil:
             while self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:
                 worker = self.step_worker[self.at_step]
@@ -234,9 +237,7 @@ cdef class TimeLine:
             return
         which = (<uint64_t>worker << 32) + <uint64_t>self.losses[worker]
         self.losses[worker] += 1
-        self.loss_at[worker] = self.core.now + 1 + draw_exponential(
-            self.core.seed, DRAW_LOSS, which, self.mtbf[worker]
-        )
+        self.loss_at[worker] = self.core.now + 1 + draw_exponential(self.seed, DRAW_LOSS, which, self.mtbf[worker])
         self._push_mishap(self.loss_at[worker], worker)
 
     def _push_mishap(self, int64_t time, int32_t code):
@@ -269,8 +270,8 @@ cdef class TimeLine:
                 self._push_mishap(now + self.repair[worker], -1 - worker)
 
 
-def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, script=None):
+def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=None):
     """Play the whole virtual time line of a core on which nothing has happened yet. See the .pyi."""
     if core.now != 0 or core.n_running or core.n_log or core.columns()["attempt"].any():
         raise InternalError("simulate() wants a core on which nothing has happened yet")
-    TimeLine(core, outcome, chances, mtbf, repair, script).play()
+    TimeLine(core, outcome, chances, mtbf, repair, seed, script).play()

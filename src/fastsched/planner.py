@@ -70,13 +70,13 @@ class TaskGraph(CompiledGraph):
         failures: FailureModel | None,
     ) -> tuple[Plan, WorkerTable]:
         """The plan, and all the workers that it knows."""
+        _check_kind("failures", failures, FailureModel)
+        if outcome is not None and not callable(outcome):
+            raise TypeError(f"outcome is {outcome!r}; a function of task id, worker id and attempt is wanted")
         there = workers if isinstance(workers, WorkerTable) else WorkerTable(workers, self.resources)
         script = Script(there, self.resources, events)
         table = script.table
-        seed: dict[str, Any] = {} if failures is None else {"seed": failures.seed}
-        core = make_core(
-            self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there), **seed
-        )
+        core = make_core(self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there))
         ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
         simulate(
             core,
@@ -158,6 +158,7 @@ def make_core(
     """
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
+    _check_kind("policy", policy, Policy)
     core = Core(
         n_resources=len(graph.resources),
         pivot=graph.classes.pivot,
@@ -205,7 +206,7 @@ class Script:
     """
 
     def __init__(self, table: WorkerTable, resources: tuple[str, ...], events: Iterable[WorkerEvent]) -> None:
-        events = sorted(events, key=operator.attrgetter("at"))
+        events = _read_events(events)
         known = set(table.ids)
         joining: dict[str, Worker] = {}
         for event in events:
@@ -241,6 +242,22 @@ class Script:
         )
 
 
+def _read_events(events: Iterable[WorkerEvent]) -> list[WorkerEvent]:
+    """The events in order of time."""
+    if isinstance(events, (str, Mapping)) or not isinstance(events, Iterable):
+        raise TypeError(f"events is {events!r}; a list of fastsched.WorkerEvent is wanted")
+    given = list(events)
+    for i, event in enumerate(given):
+        if not isinstance(event, WorkerEvent):
+            raise TypeError(f"events[{i}] is {event!r}; a fastsched.WorkerEvent is wanted")
+    return sorted(given, key=operator.attrgetter("at"))
+
+
+def _check_kind(what: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{what} is {given!r}; a fastsched.{kind.__name__} is wanted, or None")
+
+
 def describe_unknown_worker(event: WorkerEvent, name: str, known: list[str]) -> str:
     """That an event names a worker which is not there, and what may have been meant."""
     near = nearest(name, known)
@@ -252,7 +269,7 @@ def read_failures(graph: CompiledGraph, table: WorkerTable, model: FailureModel 
     """The model as columns for the time line."""
     if model is None:
         return {}
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {"seed": model.seed}
     if model.task_probability:
         chances = _by_name("task", model.task_probability, graph, 0.0)
         columns["chances"] = np.round(chances * CHANCE).astype(np.int64)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .model import Worker, nearest
+from .errors import ValidationError
+from .model import Worker, from_mapping, nearest
 
 __all__ = ["WORKER_EVENTS", "FailureModel", "Policy", "WorkerEvent"]
 
@@ -44,7 +45,7 @@ class Policy:
         reserve_after: the most urgent ready task that is passed by for so long is given a reservation: room is kept for
             it on the worker where it can start earliest, and there only tasks that cannot delay it are let past
             (EASY backfilling). None = never: in a finite plan nothing starves.
-        seed: of all chance.
+        seed: of the jitter.
     """
 
     backoff: float = 0.0
@@ -60,7 +61,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name in ("backoff", "backoff_cap", "probation", "reserve_after"):
-            if getattr(self, name) is not None:
+            if name != "reserve_after" or self.reserve_after is not None:
                 _check_seconds(f"Policy.{name}", getattr(self, name))
         for name in ("max_losses", "max_ooms", "quarantine_after"):
             _check_count(f"Policy.{name}", getattr(self, name))
@@ -97,34 +98,35 @@ class WorkerEvent:
     """Something that happens to workers at a stated time of a plan.
 
     Args:
-        at: seconds of virtual time.
+        at: seconds of virtual time. What starts at that time starts after it.
         what: `join` (a `Worker` that is new, or one that was there before, which comes back), `leave` (known
-            beforehand: what runs there is tried again at no charge), `lose` (charged to
-            `Policy.max_losses`), `drain` (it takes
-            nothing more and leaves when it is empty), `resize` (a `Worker` with its new capacity).
-        worker: a worker's id, a `Worker`, or a list of these: a whole rack at once.
+            beforehand: what runs there is tried again at no charge), `lose` (charged to `Policy.max_losses`), `drain`
+            (it takes nothing more and leaves when it is empty), `resize` (a `Worker` with its new capacity).
+        worker: a worker's id, a `Worker` or a mapping with its fields, or several of these: a whole rack at once.
+
+    Raises:
+        TypeError, ValueError: for what is none of these. ValidationError: for a mapping that is no worker.
     """
 
     at: float
     what: str
-    worker: str | Worker | Sequence[str | Worker]
+    worker: str | Worker | Mapping[str, Any] | Iterable[str | Worker | Mapping[str, Any]]
 
     def __post_init__(self) -> None:
         _check_seconds("WorkerEvent.at", self.at)
+        object.__setattr__(self, "worker", _read_workers(self.worker))
         if self.what not in WORKER_EVENTS:
             near = nearest(str(self.what), WORKER_EVENTS)
             hint = f"did you mean {near!r}?" if near else f"known: {', '.join(WORKER_EVENTS)}"
             raise ValueError(f"WorkerEvent.what is {self.what!r}; {hint}")
         for worker in self.workers:
-            if not isinstance(worker, (str, Worker)):
-                raise TypeError(f"WorkerEvent.worker is {worker!r}; an id or a Worker is wanted")
             if self.what == "resize" and not isinstance(worker, Worker):
                 raise TypeError(f"WorkerEvent 'resize' of {worker!r}: a Worker with its new capacity is wanted")
 
     @property
-    def workers(self) -> list[str | Worker]:
+    def workers(self) -> tuple[str | Worker, ...]:
         """Those to whom it happens."""
-        return [self.worker] if isinstance(self.worker, (str, Worker)) else list(self.worker)
+        return _as_tuple(self.worker)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ class FailureModel:
     Args:
         task_probability: that an attempt fails, at its full duration: one number, or one by task id.
         worker_mtbf: the mean time between failures of a worker in seconds (the time to its loss is exponential):
-            one number, or one by worker id. None = no worker is lost.
+            one number above 0, or one by worker id. None, and a worker that is not named: it is not lost.
         worker_repair: seconds from a loss to the worker's return, likewise. None = it stays away.
         seed: of the draws.
     """
@@ -148,8 +150,10 @@ class FailureModel:
         for value in _values(self.task_probability):
             _check_share("FailureModel.task_probability", value)
         for name in ("worker_mtbf", "worker_repair"):
-            for value in _values(getattr(self, name)):
+            for value in [] if getattr(self, name) is None else _values(getattr(self, name)):
                 _check_seconds(f"FailureModel.{name}", value)
+                if name == "worker_mtbf" and _as_ns(value) < 1:
+                    raise ValueError(f"FailureModel.worker_mtbf is {value!r}; at least 1e-9 is wanted, None for never")
         _check_seed("FailureModel.seed", self.seed)
 
 
@@ -157,21 +161,42 @@ def _as_ns(seconds: float) -> int:
     return round(seconds * NS)
 
 
+def _read_workers(given: Any) -> str | Worker | tuple[str | Worker, ...]:
+    """Ids and workers as they are, mappings as workers, and several of them in a tuple."""
+    if isinstance(given, (str, Worker)):
+        return given
+    if isinstance(given, Mapping):
+        worker, problems = from_mapping(Worker, given, "WorkerEvent.worker")
+        if problems:
+            raise ValidationError(problems)
+        assert isinstance(worker, Worker)
+        return worker
+    if isinstance(given, Iterable) and not isinstance(given, bytes):
+        return tuple(worker for one in given for worker in _as_tuple(_read_workers(one)))
+    raise TypeError(f"WorkerEvent.worker is {given!r}; an id, a Worker, or a list of these is wanted")
+
+
+def _as_tuple(workers: str | Worker | tuple[str | Worker, ...]) -> tuple[str | Worker, ...]:
+    return workers if isinstance(workers, tuple) else (workers,)
+
+
 def _values(given: Any) -> list[Any]:
-    if given is None:
-        return []
     return list(given.values()) if isinstance(given, Mapping) else [given]
 
 
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+
+
 def _check_seconds(what: str, value: Any) -> None:
-    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
+    if not _is_number(value):
         raise TypeError(f"{what} is {value!r}; a number of seconds is wanted")
     if not 0 <= value <= SECONDS_LIMIT:
         raise ValueError(f"{what} is {value!r}; it must be between 0 and {SECONDS_LIMIT}")
 
 
 def _check_share(what: str, value: Any) -> None:
-    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
+    if not _is_number(value):
         raise TypeError(f"{what} is {value!r}; a number from 0 to 1 is wanted")
     if not (math.isfinite(value) and 0 <= value <= 1):
         raise ValueError(f"{what} is {value!r}; a number from 0 to 1 is wanted")
@@ -179,7 +204,7 @@ def _check_share(what: str, value: Any) -> None:
 
 def _check_count(what: str, value: Any) -> None:
     if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= operator.index(value) <= COUNT_LIMIT:
-        raise ValueError(f"{what} is {value!r}; a whole number of 0 or more is wanted")
+        raise ValueError(f"{what} is {value!r}; a whole number from 0 to {COUNT_LIMIT} is wanted")
 
 
 def _check_seed(what: str, value: Any) -> None:

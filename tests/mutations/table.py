@@ -537,16 +537,16 @@ MUTATIONS = (
     ),
     Mutation(
         "losses-avoided",
-        "_core.pyx",
-        "if self.log_reason[at] != CODE_WORKER_LOST:",
-        "if True:",
+        "_facts.pyx",
+        "        if _to_be_avoided(reason):\n",
+        "        if True:\n",
         "a task avoids the worker that it was lost with",
     ),
     Mutation(
         "fallback-most-recent",
         "_core.pyx",
-        "                    found = worker\n",
-        "                    found = worker if found < 0 else found\n",
+        "                found = worker\n            at = self.log_bar[at]",
+        "                found = worker if found < 0 else found\n            at = self.log_bar[at]",
         "a retry falls back on the worker where the task failed last",
     ),
     Mutation(
@@ -803,16 +803,35 @@ MUTATIONS = (
         "self._usable(worker)",
         "room is kept on a worker that is on probation",
     ),
+    Mutation(
+        "older-failure-kept",
+        "_facts.pyx",
+        "        if entry >= 0 and after >= 0:\n            self.log_bar[after] = self.log_bar[entry]\n"
+        "        elif entry >= 0:\n            self.last_bar[task] = self.log_bar[entry]\n",
+        "        if entry >= 0:\n            return\n",
+        "a task that failed twice on a worker is taken to have failed there at the first time only",
+    ),
+    Mutation(
+        "failures-before-forgotten",
+        "_facts.pyx",
+        "self.log_bar[after] = self.log_bar[entry]",
+        "self.log_bar[after] = -1",
+        "a second failure on a worker makes the task forget the ones before the first",
+    ),
     # the time line
+    Mutation(
+        "first-instant-unscripted",
+        "_timeline.pyx",
+        "            self._take_steps(0)\n",
+        "            pass\n",
+        "what happens to workers at the beginning comes after the first decision",
+    ),
     Mutation(
         "script-before-ends",
         "_timeline.pyx",
         "            self._end_attempts(now)\n"
-        "            if self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:\n"
-        "                self._take_steps(now)",
-        "            if self.at_step < self.step_time.shape[0] and self.step_time[self.at_step] == now:\n"
-        "                self._take_steps(now)\n"
-        "            self._end_attempts(now)",
+        "            self._take_steps(now)",
+        "            self._take_steps(now)\n            self._end_attempts(now)",
         "what happens to workers comes before the ends of the same instant",
     ),
     Mutation(
