@@ -657,6 +657,8 @@ def test_what_claims_to_be_huge_is_refused_and_not_allocated():
     for indptr in (np.broadcast_to(zero, 2**31 + 1), np.broadcast_to(zero, 2**45), range(2**31 + 1)):
         with pytest.raises(ValueError, match=r"indptr has \d+ entries; fewer than 2147483648 tasks are possible"):
             TaskGraph.from_arrays(indptr, none, np.broadcast_to(zero, (2**31, 2)))
+    with pytest.raises(ValueError, match="demand has 1 entry; there are 2147483646 tasks"):
+        TaskGraph.from_arrays(range(2**31 - 1), none, [[1, 1]])
     for indices in (none, np.broadcast_to(zero, 2**40), range(2**40)):
         with pytest.raises(ValueError, match="indices has"):
             TaskGraph.from_arrays([0, 2**40], indices, [[1, 1]])

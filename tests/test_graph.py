@@ -94,9 +94,9 @@ def test_an_unknown_dependency_is_named_with_the_nearest_id():
 def test_problems_of_tasks_and_of_workers_come_together():
     tasks = [{"task_id": "a"}, Task("b", "x", ["c"]), 5, {"task_id": "d", "command": "x", "priority": "high"}]
     workers = [Worker("w", -1, 10), {"worker_id": "v"}, Worker("w", 1, 1)]
-    for each in (False, True):
+    for given in (list, iter):
         with pytest.raises(ValidationError) as caught:
-            read_both(TaskGraph, iter(tasks), iter(workers), each=each)
+            read_both(TaskGraph, given(tasks), given(workers))
         assert [(p.kind, p.where, p.field) for p in caught.value.problems] == [
             ("missing_field", "a", "command"),
             ("bad_type", "tasks[2]", None),
@@ -281,7 +281,7 @@ def test_text_that_cannot_be_written_is_a_problem():
     tasks = [Task("a\ud800", "x"), Task("b", "\udfff x"), Task("c", ["x", "\ud800"]), Task("ok", "ünï 名前")]
     tasks.append(Task("d", "x", resources={"gpu\ud800": 1}))
     with pytest.raises(ValidationError) as caught:
-        read_both(TaskGraph, tasks, [Worker("w\ud800", 1, 1)], each=True)
+        read_both(TaskGraph, tasks, [Worker("w\ud800", 1, 1)])
     assert [(p.kind, p.field) for p in caught.value.problems] == [
         ("bad_value", "task_id"),
         ("bad_value", "command"),
@@ -291,6 +291,10 @@ def test_text_that_cannot_be_written_is_a_problem():
     ]
     assert "cannot be written as UTF-8" in str(caught.value)
     str(caught.value).encode("ascii")
+    for task in (tasks[0], tasks[1], tasks[2], tasks[4]):  # also where nothing else is odd
+        assert len(problems_of([task])) == 1
+    text = "ünï 名前 \N{GRINNING FACE}"
+    assert TaskGraph([Task(text, [text], resources={text: 1}), Task("b", text, [text])]).resources[2:] == (text,)
 
 
 def test_messages_hold_no_control_characters():

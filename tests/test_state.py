@@ -5,16 +5,21 @@ from __future__ import annotations
 import pytest
 
 from fastsched import Reason, Task, Worker
-from fastsched.errors import ValidationError
+from fastsched.errors import InternalError, ValidationError
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    RoomReserved,
+    TaskCancelled,
     TaskFailed,
+    TaskOvertaken,
     TasksSubmitted,
     WorkerJoined,
     WorkerLost,
+    WorkerQuarantined,
+    WorkerTrusted,
 )
 from fastsched.graph import WorkerTable
 from fastsched.planner import TaskGraph
@@ -65,6 +70,37 @@ def test_a_failure_is_told_with_what_follows_from_it():
         TaskFailed("c", 2, Reason.DEPENDENCY, "a"),
     ]
     assert state.done and state.snapshot() == Snapshot(0, 0, 0, 3)
+
+
+def test_what_is_impossible_is_refused_and_not_booked():
+    state = open_state([Task("a", "x"), Task("b", "x", ["a"])], [Worker("w", 1, 128), Worker("v", 1, 128)])
+    join(state, "w")
+    before = state.digest()
+    for wrong in (
+        AttemptStarted("a", "w", 9, 0),
+        AttemptStarted("b", "w", 1, 0),
+        AttemptStarted("a", "v", 1, 0),
+        AttemptEnded("a", "w", 1, None),
+        WorkerJoined("x", 0, Worker("y", 1, 128)),
+        WorkerJoined("w", 0),
+        RoomReserved("a", None, 0),
+        RoomReserved("b", "w", 0),
+        TaskOvertaken("b", 0),
+    ):
+        with pytest.raises(InternalError):
+            state.absorb(wrong, 0)
+    for wrong in (WorkerQuarantined("w", 0, 9), WorkerTrusted("w", 0), AttemptCompleted("a", "w", 1, 0), None):
+        with pytest.raises(TypeError, match="is no fact"):
+            state.absorb(wrong, 0)
+    for wrong in (AttemptStarted("zz", "w", 1, 0), TaskCancelled("zz", 0), WorkerLost("zz", "gone")):
+        with pytest.raises(KeyError):
+            state.absorb(wrong, 0)
+    for wrong in (lambda: state.decide(0.5), lambda: state.advance("1"), lambda: state.absorb(TaskCancelled("a", 0), 1.0)):
+        with pytest.raises(TypeError):
+            wrong()
+    assert state.digest() == before and state.n_running == 0
+    assert state.decide(0) == [AttemptStarted("a", "w", 1, 0)]
+    state.check()
 
 
 def test_a_lost_worker_gives_its_tasks_to_others():

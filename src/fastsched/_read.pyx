@@ -28,6 +28,8 @@ cdef extern from "Python.h":
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
 
+    unsigned int PyUnicode_MAX_CHAR_VALUE(object)
+
 cdef extern from "structmember.h":
     ctypedef struct PyMemberDef:
         int type
@@ -62,6 +64,19 @@ cdef inline int64_t as_whole(object value) noexcept:
         return NOT_WHOLE
     whole = PyLong_AsLongLongAndOverflow(value, &overflow)
     return NOT_WHOLE if overflow else whole
+
+
+cdef inline bint is_text(str value) except -1:
+    # Out: whether there is something in the string, and it can be written as UTF-8: no half of a character is in it.
+    if PyUnicode_GET_LENGTH(value) == 0:
+        return False
+    if PyUnicode_MAX_CHAR_VALUE(value) <= 0xff:
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 cdef inline int64_t as_millicores(object value) noexcept:
@@ -192,14 +207,14 @@ def read_tasks(list tasks, object pending, dict known):
         if type(task) is not kind:
             return None
         value = field(task, TASK_ID)
-        if not PyUnicode_CheckExact(value) or PyUnicode_GET_LENGTH(value) == 0:
+        if not PyUnicode_CheckExact(value) or not is_text(<str>value):
             return None
         ids[i] = value
         if not index.add(i):
             return None
         value = field(task, COMMAND)
         if PyUnicode_CheckExact(value):
-            if PyUnicode_GET_LENGTH(value) == 0:
+            if not is_text(<str>value):
                 return None
             if PyUnicode_FindChar(value, 0, 0, PyUnicode_GET_LENGTH(value), 1) >= 0:
                 return None

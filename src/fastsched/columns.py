@@ -73,6 +73,7 @@ class Columns:
         self.problems: list[Problem] = []
         self.has_unique_ids = False
         self.names = _read_names(resources)
+        _check_claim(indptr, demand)
         rows = _read_array("indptr", indptr, TASK_LIMIT, f"fewer than {TASK_LIMIT} tasks are possible")
         if rows.ndim != 1 or not len(rows):
             raise ValueError(f"indptr has shape {rows.shape}; (n + 1,) is wanted for n tasks, [0] for none")
@@ -312,6 +313,12 @@ def _read_array(field: str, value: Any, most: int, why: str) -> Array:
         if odd:
             raise TypeError(f"{field} holds {odd[0]!r}; numbers are wanted")
     return read
+
+
+def _check_claim(indptr: object, demand: object) -> None:
+    """What claims numbers that it does not hold, as a range does, is not made an array that nothing else fits."""
+    if isinstance(indptr, range) and isinstance(demand, Sequence):
+        _check_length("demand", len(demand), len(indptr) - 1)
 
 
 def _is_array(value: object) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "TasksSubmitted",
     "Usage",
     "WorkerDraining",
+    "WorkerFact",
     "WorkerHeard",
     "WorkerJoined",
     "WorkerLeft",
@@ -258,17 +259,8 @@ class WorkerTrusted:
 
 
 Choice = AttemptStarted | TaskOvertaken | RoomReserved
-Fact = (
-    TasksSubmitted
-    | TaskCancelled
-    | AttemptEnded
-    | WorkerJoined
-    | WorkerDraining
-    | WorkerLeft
-    | WorkerLost
-    | WorkerResized
-    | Choice
-)
+WorkerFact = WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized
+Fact = TasksSubmitted | TaskCancelled | AttemptEnded | WorkerFact | Choice
 Event = (
     AttemptStarted
     | AttemptCompleted

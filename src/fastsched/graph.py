@@ -262,6 +262,9 @@ def _read_resources(rows: list[Mapping[str, int] | None], before: Sequence[str])
     known = [row or {} for row in rows]
     names = set(chain.from_iterable(known))
     _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))
+    found = Findings("")
+    found.check_text("resources", "".join(names))
+    _plain(not found.problems)
     ordered = [*before, *sorted(names - set(before))]
     return ordered, [_read_whole([row.get(name, 0) for row in known]) for name in ordered]
 
@@ -283,18 +286,14 @@ def read_both(
     kind: type[Graph],
     tasks: Iterable[Task | Mapping[str, Any]],
     workers: Iterable[Worker | Mapping[str, Any]],
-    *,
-    each: bool = False,
 ) -> tuple[Graph, WorkerTable]:
-    """The tasks and the workers as numbers. `each`: look at every task by itself, also where nothing seems odd.
-
-    The quick way does not see text that cannot be written as UTF-8, which is good enough for a plan and not for a run.
+    """The tasks and the workers as numbers.
 
     Raises:
         ValidationError: naming every problem of the tasks and of the workers at once.
     """
     try:
-        graph = kind(_set_right(_as_structs(Task, tasks, "tasks")) if each else tasks)
+        graph = kind(tasks)
     except ValidationError as error:
         try:
             WorkerTable(workers, RESERVED_RESOURCES)

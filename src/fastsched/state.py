@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from .events import (
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
+    WorkerFact,
     WorkerJoined,
     WorkerLeft,
     WorkerLost,
@@ -110,14 +112,18 @@ class State:
 
         Raises:
             ValidationError: where submitted tasks are wrong; nothing is booked then.
-            InternalError: where the fact is impossible.
+            InternalError: where the fact is impossible; nothing is booked but that time has passed.
+            KeyError: where it names a task or a worker that is not known. TypeError: for what is no fact.
         """
+        now = index(now)
         if isinstance(fact, AttemptEnded):
             events = self._absorb_ended(fact, now)
         elif isinstance(fact, AttemptStarted):
-            attempt = self._core.started(self._task[fact.task_id], self._worker[fact.worker_id], now)
-            if attempt != fact.attempt:
-                raise InternalError(f"attempt {fact.attempt} of {fact.task_id!r} was started as number {attempt}")
+            task = self._task[fact.task_id]
+            following = self._core.attempt_of(task)[0] + 1
+            if fact.attempt != following:
+                raise InternalError(f"attempt {fact.attempt} of {fact.task_id!r} started; number {following} is next")
+            self._core.started(task, self._worker[fact.worker_id], now)
             events = []
         elif isinstance(fact, TasksSubmitted):
             self._submit(fact.tasks, now)
@@ -128,15 +134,18 @@ class State:
             self._core.overtook(self._task[fact.task_id], now)
             events = []
         elif isinstance(fact, RoomReserved):
-            kept = fact.task_id is not None and fact.worker_id is not None
+            if (fact.task_id is None) != (fact.worker_id is None):
+                raise InternalError(f"room was kept for task {fact.task_id!r} on worker {fact.worker_id!r}")
             self._core.reserved(
-                self._task[fact.task_id] if kept else -1,  # type: ignore[index]
-                self._worker[fact.worker_id] if kept else -1,  # type: ignore[index]
+                -1 if fact.task_id is None else self._task[fact.task_id],
+                -1 if fact.worker_id is None else self._worker[fact.worker_id],
                 now,
             )
             events = []
-        else:
+        elif isinstance(fact, WorkerFact):
             events = self._absorb_worker(fact, now)
+        else:
+            raise TypeError(f"{fact!r} is no fact")
         return events + self._tell(now)
 
     def decide(self, now: int) -> list[Event]:
@@ -144,7 +153,7 @@ class State:
 
         With them come the notices of what time alone has brought (these are no facts).
         """
-        started = self._core.assign(now)
+        started = self._core.assign(index(now))
         choices = self._tell(now)
         if self._core.reservation_changed:
             kept = self._core.reservation()
@@ -161,7 +170,7 @@ class State:
 
     def advance(self, now: int) -> list[Event]:
         """Book that time has passed; answers the notices of what that has brought. `absorb` and `decide` do it too."""
-        self._core.advance(now)
+        self._core.advance(index(now))
         return self._tell(now)
 
     def next_wake(self) -> int | None:
@@ -208,11 +217,11 @@ class State:
             )
         ]
 
-    def _absorb_worker(
-        self, fact: WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized, now: int
-    ) -> list[Event]:
+    def _absorb_worker(self, fact: WorkerFact, now: int) -> list[Event]:
         """What happens to a worker, and to what it runs."""
         fact = replace(fact, at_ns=now)
+        if isinstance(fact, WorkerJoined) and fact.worker and fact.worker.worker_id != fact.worker_id:
+            raise InternalError(f"worker {fact.worker_id!r} joined as {fact.worker.worker_id!r}")
         if isinstance(fact, (WorkerJoined, WorkerResized)) and fact.worker is not None:
             capacity = WorkerTable([fact.worker], self.resources).capacity
             worker = self._worker.get(fact.worker.worker_id)

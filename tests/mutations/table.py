@@ -829,8 +829,7 @@ MUTATIONS = (
     Mutation(
         "script-before-ends",
         "_timeline.pyx",
-        "            self._end_attempts(now)\n"
-        "            self._take_steps(now)",
+        "            self._end_attempts(now)\n            self._take_steps(now)",
         "            self._take_steps(now)\n            self._end_attempts(now)",
         "what happens to workers comes before the ends of the same instant",
     ),

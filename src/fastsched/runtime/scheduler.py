@@ -335,7 +335,7 @@ def run(
     if not isinstance(max_retries, bool):
         with contextlib.suppress(TypeError):  # what is no whole number is said below
             max_retries = operator.index(max_retries)  # numpy's are as good
-    graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers, each=True)
+    graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy)
     folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
