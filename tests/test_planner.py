@@ -208,3 +208,16 @@ def test_a_plan_of_long_times_stays_within_the_clock():
     assert schedule(tasks[:1], ONE, outcome=lambda *_: False).makespan == 4e9
     with pytest.raises(OverflowError, match="146 years"):
         schedule(tasks, ONE, outcome=lambda *_: False)
+
+
+def test_a_graph_that_is_compiled_already_is_taken():
+    tasks = [Task("a", "true", duration=2), Task("b", "true", ["a"])]
+    graph = fastsched.TaskGraph(tasks)
+    plan = schedule(graph, ONE)
+    assert plan == schedule(tasks, ONE) and plan.placements == schedule(tasks, ONE).placements
+    assert repr(graph) == "<TaskGraph: 2 tasks, 1 dependencies, cpu_millicores, memory_mb>"
+    assert repr(plan.plan) == "<Plan: 2 of 2 tasks completed, makespan 3 s>"
+    arrays = fastsched.TaskGraph.from_arrays([0, 0, 1], [0], [[1, 1], [1, 1]])
+    assert schedule(arrays, ONE) == {"0": "COMPLETED", "1": "COMPLETED"}
+    with pytest.raises(ValueError, match="no commands"):
+        fastsched.run(arrays, [Worker("w", 1, 128)])

@@ -95,7 +95,11 @@ def test_what_is_impossible_is_refused_and_not_booked():
     for wrong in (AttemptStarted("zz", "w", 1, 0), TaskCancelled("zz", 0), WorkerLost("zz", "gone")):
         with pytest.raises(KeyError):
             state.absorb(wrong, 0)
-    for wrong in (lambda: state.decide(0.5), lambda: state.advance("1"), lambda: state.absorb(TaskCancelled("a", 0), 1.0)):
+    for wrong in (
+        lambda: state.decide(0.5),
+        lambda: state.advance("1"),
+        lambda: state.absorb(TaskCancelled("a", 0), 1.0),
+    ):
         with pytest.raises(TypeError):
             wrong()
     assert state.digest() == before and state.n_running == 0

@@ -23,7 +23,7 @@ from ._tables cimport RUNNING
 from .errors import InternalError
 
 cdef enum:
-    SLICE = 65536           # decisions between two looks at the signals
+    SLICE = 4096            # decisions between two looks at the signals
     CHANCE_BITS = 53        # a probability is so many thousandth parts of two
 
 cdef enum Step:             # what the script does to a worker

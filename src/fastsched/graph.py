@@ -164,6 +164,9 @@ class CompiledGraph:
     def __len__(self) -> int:
         return len(self.dep_ptr) - 1
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} tasks, {len(self.deps)} dependencies, {', '.join(self.resources)}>"
+
     @property
     def ids(self) -> list[str]:
         """The n task ids; the indices as strings, made now, where none were given."""
@@ -284,16 +287,16 @@ def _read_whole(values: list[Any]) -> Int64s:
 
 def read_both(
     kind: type[Graph],
-    tasks: Iterable[Task | Mapping[str, Any]],
+    tasks: Graph | Iterable[Task | Mapping[str, Any]],
     workers: Iterable[Worker | Mapping[str, Any]],
 ) -> tuple[Graph, WorkerTable]:
-    """The tasks and the workers as numbers.
+    """The tasks, which may be compiled already, and the workers as numbers.
 
     Raises:
         ValidationError: naming every problem of the tasks and of the workers at once.
     """
     try:
-        graph = kind(tasks)
+        graph = tasks if isinstance(tasks, kind) else kind(tasks)  # type: ignore[arg-type]
     except ValidationError as error:
         try:
             WorkerTable(workers, RESERVED_RESOURCES)

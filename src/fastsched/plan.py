@@ -55,6 +55,8 @@ class Placement(NamedTuple):
 class Plan:
     """What a time line did, in numbers; index i is the i-th task, w the w-th worker, as given.
 
+    Workers that `events` bring have the indices behind those, in the order of their first joining.
+
     Attributes (numpy columns, one entry a task):
         start_ns, end_ns int64: of the last attempt; -1 where the task never started.
         worker int32: of the last attempt, or -1. attempts int32: how many were started.
@@ -74,6 +76,11 @@ class Plan:
         self.reason: npt.NDArray[np.uint8] = columns["reason"]
         self.cause: Int32s = columns["cause"]
         self.log = log
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.state, minlength=len(STATUS_OF_STATE))
+        completed = int(counts[COMPLETED_STATE])
+        return f"<Plan: {completed} of {len(self.state)} tasks completed, makespan {self.makespan:g} s>"
 
     @property
     def start(self) -> npt.NDArray[np.float64]:

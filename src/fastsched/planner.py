@@ -88,7 +88,7 @@ class TaskGraph(CompiledGraph):
 
 
 def schedule(
-    tasks: Iterable[Task | Mapping[str, Any]],
+    tasks: TaskGraph | Iterable[Task | Mapping[str, Any]],
     workers: Iterable[Worker | Mapping[str, Any]],
     *,
     rank: str = "critical-path",
@@ -106,9 +106,10 @@ def schedule(
     none fits. This is list scheduling (Graham 1969) with `rank` as its list.
 
     Args:
-        tasks: `Task` objects or mappings with the same fields, in the order of submission.
+        tasks: `Task` objects or mappings with the same fields, in the order of submission; or a `TaskGraph`.
         workers: `Worker` objects or mappings with the same fields.
-        rank: `critical-path` (the longest chain behind a task first), `fifo`, `most-work`, `longest-first`.
+        rank: `critical-path` (the longest chain behind a task first), `fifo`, `most-work` (its own cores times
+            duration), `longest-first`.
         fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`.
         max_retries: failures that a task survives, where it does not say so itself.
         policy: what is done about failures, see `Policy`.

@@ -336,6 +336,8 @@ def run(
         with contextlib.suppress(TypeError):  # what is no whole number is said below
             max_retries = operator.index(max_retries)  # numpy's are as good
     graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
+    if len(graph.tasks) < len(graph):
+        raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy)
     folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
     engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
