@@ -341,14 +341,15 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0,
     """The whole time line. `script`: (time, what, worker, capacity or None). Answers every attempt:
     (task, worker, number, start, end, completed), by (start, task, number)."""
     m, attempts, doomed, step = machine, [], {}, 0
-    losses, planned, mishaps = [0] * len(m.workers), {}, []  # a mishap: (time, worker), -1 - worker for a return
+    losses, planned, returning = [0] * len(m.workers), {}, {}
+    mishaps = []  # (time, worker, whether it returns)
 
     def plan_loss(w):
         if mtbf and mtbf[w] > 0:
             which = (w << 32) + losses[w]
             losses[w] += 1
             planned[w] = m.now + 1 + exponential(draw(seed, 3, which), mtbf[w])
-            mishaps.append((planned[w], w))
+            mishaps.append((planned[w], w, False))
 
     def decide():
         for i, w, attempt in m.decide():
@@ -384,7 +385,7 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0,
     while True:
         running = [i for i, t in enumerate(m.tasks) if t.state == "RUNNING"]
         delayed = [t.wake for t in m.tasks if t.state == "DELAYED"]
-        returns = [entry for entry in mishaps if entry[1] < 0]
+        returns = [entry for entry in mishaps if entry[2]]
         if not running and not delayed and step == len(script) and returns:
             m.fail_unsatisfiable()
         if all(t.state in ("COMPLETED", *FAILED) for t in m.tasks):
@@ -411,14 +412,15 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0,
         while mishaps and min(mishaps)[0] == now:
             entry = min(mishaps)
             mishaps.remove(entry)
-            w = entry[1] if entry[1] >= 0 else -1 - entry[1]
-            if entry[1] < 0 and m.workers[w].expected:
+            _, w, returns_now = entry
+            if returns_now and m.workers[w].expected and returning[w] == now:
                 m.join(w)
                 plan_loss(w)
-            elif entry[1] >= 0 and m.workers[w].live and planned[w] == now:
+            elif not returns_now and m.workers[w].live and planned[w] == now:
                 m.remove(w, repair[w] >= 0, True)
                 if repair[w] >= 0:
-                    mishaps.append((now + repair[w], -1 - w))
+                    returning[w] = now + repair[w]
+                    mishaps.append((returning[w], w, True))
         decide()
     ended = [(e.task, e.worker, e.attempt, e.start, e.end, False) for e in m.log if e.reason == "WORKER_LOST"]
     return sorted(attempts + ended, key=lambda a: (a[3], a[0], a[2]))

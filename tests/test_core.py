@@ -402,3 +402,84 @@ def test_no_room_is_kept_on_a_worker_on_probation():
     assert core.assign(2 * NS) == [(5, 1, 1), (4, 0, 1)], "`head` has room nowhere and is passed by"
     core.assign(2 * NS)
     assert core.reservation() == (3, 0), "the hole would have room for it sooner"
+
+
+MOST = 2**31 - 1
+
+
+def given(demand, **changes):
+    """A batch of one task without dependencies."""
+    row = np.array([demand])
+    return {
+        "dep_ptr": [0, 0], "deps": np.empty(0, dtype=np.int32), "demand": row, "duration": [1], "priority": [0],
+        "key": [0], "max_retries": [0], "class_of": [0], "class_demand": row, **changes,
+    }  # fmt: skip
+
+
+def test_workers_that_have_the_largest_amounts_of_all():
+    workers = [Worker(f"w{i}", MOST / 1000, MOST) for i in range(3)]
+    tasks = [Task(f"t{i}", "x", (), MOST / 1000 if i % 2 else 1, MOST) for i in range(6)]
+    plan = schedule(tasks, workers)
+    assert plan.makespan == 2 and sorted(plan.plan.worker.tolist()) == [0, 0, 1, 1, 2, 2]
+    assert schedule([Task("a", "x")], workers).all_completed
+
+
+@pytest.mark.parametrize("least", [0, MOST])
+def test_the_largest_amount_starts_on_a_worker_that_was_idle_before(least):
+    core = Core(n_resources=2)
+    core.add_workers([[1000, MOST]], 0)
+    assert core.assign(0) == []
+    core.add_tasks(0, **given([1000, MOST], class_demand=np.array([[1000, least]])))
+    assert core.assign(0) == [(0, 0, 1)]
+    core.check()
+
+
+def test_amounts_that_do_not_fit_are_refused_and_not_cut():
+    core = Core(n_resources=2)
+    for wrong in ([[2**32 + 1000, 1]], [[2**31, 1]], [[-1, 1]], [[0.5, 1]]):
+        with pytest.raises(ValueError, match="an amount is"):
+            core.add_workers(np.array(wrong), 0)
+        with pytest.raises(ValueError, match="an amount is"):
+            core.add_tasks(0, **given(wrong[0]))
+    core.add_workers([[1000, 1000]], 0)
+    for wrong in ([2**31, 1], [-1, 1]):
+        with pytest.raises(ValueError, match="an amount is"):
+            core.resize_worker(0, wrong, 0)
+    with pytest.raises(ValueError, match="an amount is"):
+        core.add_resources([[2**31]])
+    assert core.n_tasks == 0 and core.n_workers == 1
+
+
+def test_a_task_that_is_not_there_is_said_to_be_so():
+    core = core_of([Task("a", "x")], [Worker("w", 1, 128)])
+    for task in (-1, 1, 10**8):
+        for read in (core.state_of, core.attempt_of, core.failed_workers, lambda task: core.earliest_start(task, 0)):
+            with pytest.raises(IndexError, match="out of range"):
+                read(task)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ([1], [2], [5], [[-1, -1]]),
+        ([1], [2], [-1], [[-1, -1]]),
+        ([1], [2], [], [[-1, -1]]),
+        ([1], [2], [0], [[-1]]),
+        ([2, 1], [2, 2], [0, 0], [[-1, -1]] * 2),
+    ],
+)
+def test_a_script_that_cannot_be_is_refused(script):
+    with pytest.raises(ValueError, match="script"):
+        simulate(core_of([Task("a", "x")], [Worker("w", 1, 128)]), script=script)
+
+
+def test_a_later_batch_is_grouped_for_the_pivot_of_the_core():
+    """Cores differ and memory does not in the second batch; in the first it is the other way round."""
+    first = [Task(f"a{i}", "x", (), 1, 1000 + i) for i in range(100)]
+    later = [Task(f"b{i}", "x", (), 1 + i / 1000, 1000 + i % 2) for i in range(100)]
+    workers = [Worker(f"w{i}", 4, 4000) for i in range(5)]
+    core = core_of(first, workers)
+    submit(core, TaskGraph(later, known={f"a{i}": i for i in range(100)}), rank="critical-path", max_retries=0)
+    simulate(core)
+    core.check()
+    assert core.n_failed == 0 and core.pivot == 1

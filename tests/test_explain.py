@@ -19,6 +19,7 @@ from fastsched.events import (
     WorkerLeft,
     WorkerOnProbation,
     WorkerQuarantined,
+    WorkerResized,
     WorkerTrusted,
 )
 from fastsched.graph import WorkerTable
@@ -280,3 +281,41 @@ def test_chance_is_the_same_for_the_same_seed_and_about_as_often_as_asked():
     assert 0.08 < share < 0.12
     lost = schedule(tasks, workers, failures=FailureModel(worker_mtbf=10, worker_repair=1, seed=5))
     assert set(lost.reasons.values()) <= {"WORKER_LOST"} and len(lost.plan.log["task"]) > 0
+
+
+def test_room_that_is_kept_for_another_is_not_promised():
+    tasks = [Task("long", "x", (), 1, 1, duration=100), Task("wide", "x", (), 2, 1, priority=5, duration=10)]
+    tasks += [Task(f"small{i}", "x", (), 1, 1, duration=1000) for i in range(3)]
+    state = open_state(tasks[:1] + tasks[2:3], [Worker("w", 2, 1024)], policy=Policy(reserve_after=0))
+    state.decide(0)
+    state.absorb(TasksSubmitted([tasks[1], *tasks[3:]], 1), 1)
+    end(state, "small0", "w", 1, 2)
+    state.decide(2)
+    end(state, "small1", "w", 1, 3)
+    state.decide(3)
+    assert state.explain("wide").reserved_on == "w"
+    told = state.explain("small2")
+    assert told.text == "it waits: the room on w is kept for wide" and told.best_worker == "w"
+
+
+def test_a_worker_that_shrank_is_not_said_to_be_expected():
+    state = open_state([Task("a", "x", (), 2, 1), Task("b", "x", (), 1, 1)], [Worker("w", 2, 1024)])
+    state.decide(0)
+    state.absorb(WorkerResized(Worker("w", 1, 1024), 1), 1)
+    assert state.explain("b").text == "w could hold it and holds more than it has since it shrank"
+
+
+def test_a_retry_that_falls_back_is_not_said_to_wait_for_quarantine():
+    """Whoever is in quarantine is not waited for; so says `explain`, and so it is decided."""
+    policy = Policy(quarantine_after=1, probation=1000)
+    workers = [Worker("a", 1, 128), Worker("b", 1, 128)]
+    state = open_state([Task("t", "x")], workers, policy=policy)
+    assert state.decide(0)[0].worker_id == "a"
+    end(state, "t", "a", 1, 1, Reason.EXIT)
+    assert state.decide(1)[0].worker_id == "b"
+    end(state, "t", "b", 2, 2)
+    state.absorb(TasksSubmitted([Task("u", "x")], 3), 3)
+    assert state.decide(3)[0].worker_id == "b"
+    end(state, "u", "b", 1, 4, Reason.EXIT)
+    assert state.explain("u").text == "it starts with the next decision; b has room for it"
+    assert state.decide(4)[0].worker_id == "b"

@@ -134,3 +134,16 @@ def test_the_seeds_of_policy_and_failures_are_apart():
 
     assert len({makespan(seed, 1) for seed in range(5)}) == 5, "each has a jitter of its own"
     assert len({makespan(1, seed) for seed in range(5)}) > 1
+
+
+def test_a_worker_that_was_brought_back_does_not_return_from_the_loss_before():
+    """Lost at 4.1 s, brought back at 20 s, lost again at 63.9 s: it is away for the 100 s from then on."""
+    tasks, worker = [Task(f"t{i}", "x", duration=1, max_retries=100) for i in range(100)], Worker("w", 1, 128)
+    plan = schedule(
+        tasks, [worker], policy=Policy(max_losses=100), events=[WorkerEvent(20, "join", worker)],
+        failures=FailureModel(worker_mtbf=15, worker_repair=100, seed=0),
+    )  # fmt: skip
+    lost = sorted(p.end for p in plan.placements if p.outcome == "FAILED")
+    assert lost[0] < 20 < lost[1]
+    away = [p for p in plan.placements if lost[1] <= p.start < lost[1] + 100]
+    assert away == []

@@ -175,3 +175,35 @@ def test_cancel_all_ends_everything():
     }
     assert state.done
     state.check()
+
+
+def test_resources_keep_their_places_when_later_tasks_bring_others():
+    worker = Worker("w", 1, 1024, resources={"a": 4, "z": 1})
+    state = open_state([Task("first", "x", duration=10, resources={"z": 1})], [worker])
+    join(state, "w")
+    state.absorb(TasksSubmitted([Task("then", "x", duration=10, resources={"a": 1})], 0), 0)
+    now = 0
+    while not state.done:
+        for start in state.decide(now):
+            now += 10 * 10**9
+            state.absorb(AttemptEnded(start.task_id, "w", start.attempt, None), now)
+    bounds = state.plan().bounds_ns
+    assert (bounds["z"], bounds["a"]) == (10 * 10**9, 10 * 10**9 // 4)
+
+
+def test_a_worker_that_is_there_does_not_join_with_another_capacity():
+    state = open_state([Task("a", "x")], [Worker("w", 1, 128)])
+    join(state, "w")
+    before = state.digest()
+    with pytest.raises(InternalError, match="was there"):
+        state.absorb(WorkerJoined("w", 0, Worker("w", 8, 200)), 0)
+    assert state.digest() == before and state.workers == [Worker("w", 1, 128)]
+
+
+def test_a_submission_of_the_past_brings_no_resource():
+    state = open_state([Task("a", "x")], [Worker("w", 1, 128)])
+    state.advance(5)
+    before = state.digest()
+    with pytest.raises(InternalError, match="time went back"):
+        state.absorb(TasksSubmitted([Task("b", "x", resources={"gpu": 1})], 4), 4)
+    assert state.digest() == before and state.resources == ("cpu_millicores", "memory_mb")

@@ -76,7 +76,7 @@ class Facts(Tables):
     """What is booked about tasks and workers; `Core` adds the choices.
 
     Args:
-        n_resources: K. pivot: the resource in which the tasks of a slot may differ (see `graph.DemandClasses`).
+        n_resources: K. pivot: the resource in which the tasks of a slot may differ (see `kinds.DemandClasses`).
         fit: `most-free`, `best-fit` or `first-fit`.
         max_losses, max_ooms: lost workers, and out-of-memory failures, that a task survives.
         oom_growth: thousandths; after out-of-memory a task asks for so much of its `memory` (a resource), capped at the
@@ -118,7 +118,7 @@ class Facts(Tables):
                 Acyclic; that is not checked here.
             demand (m, K). duration (m,): expected ns. priority (m,), key (m,): higher priority first, then lower key.
             max_retries (m,): failures of its own that a task survives.
-            class_of (m,), class_demand (C, K): see `graph.DemandClasses`.
+            class_of (m,), class_demand (C, K): see `kinds.DemandClasses`.
             order: the batch by (priority descending, key, index), if it is known. successors: (succ_ptr, succ) of
                 the first batch, if they are known.
 

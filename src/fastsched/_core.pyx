@@ -104,6 +104,7 @@ cdef class Core(Facts):
     def earliest_start(self, int32_t task, int32_t worker):
         """When a worker is expected to have room for a task. See the .pyi."""
         self._check_worker(worker)
+        self._check_task(task)
         if not self._could_hold(worker, task) or not self._usable(worker):
             return None
         return self._earliest_start(task, worker)
@@ -383,7 +384,7 @@ cdef class Core(Facts):
 
     cdef void _renew_reservation(self) noexcept nogil:
         # Keep the reservation while its worker can serve it; make one for the head of the queue when that was passed
-        # by for too long. Out: reserved_task, reserved_worker, and by them shadow and extra.
+        # by for too long. Out: reserved_task, reserved_worker, reservation_changed.
         cdef int32_t task = self.reserved_task, worker
         cdef int64_t at, earliest = -1
         self.reservation_changed = False

@@ -72,8 +72,7 @@ cdef class Facts(Tables):
         """Book a batch of submitted tasks. See the .pyi."""
         cdef int32_t first = self.n_tasks, m = len(duration)
         self._check_open(now)
-        demand = np.ascontiguousarray(demand, dtype=np.int32)
-        class_demand = np.ascontiguousarray(class_demand, dtype=np.int32)
+        demand, class_demand = _amounts(demand), _amounts(class_demand)
         _check_batch(first, m, self.n_resources, dep_ptr, deps, demand, duration, priority, key, max_retries,
                      class_of, class_demand)
         if order is not None and (len(order) != m or m and (np.bincount(order, minlength=m) != 1).any()):
@@ -216,11 +215,9 @@ cdef class Facts(Tables):
         """Book that new workers are there, or expected. See the .pyi."""
         cdef int32_t worker, first = self.n_workers
         self._check_open(now)
-        capacity = np.ascontiguousarray(capacity, dtype=np.int32)
+        capacity = _amounts(capacity)
         if capacity.ndim != 2 or capacity.shape[1] != self.n_resources:
             raise ValueError(f"capacity has shape {capacity.shape}, wanted (workers, {self.n_resources})")
-        if (capacity < 0).any():
-            raise ValueError("a capacity is negative")
         self._make_worker_rows(capacity)
         for worker in range(first, self.n_workers):
             if expected:
@@ -252,9 +249,9 @@ cdef class Facts(Tables):
         """Count more resources: what the workers have of them; no task has asked for any yet. See the .pyi."""
         cdef int32_t worker
         cdef int32_t w = self.n_workers
-        capacity = np.asarray(capacity, dtype=np.int64)
-        if capacity.shape[0] != w or (capacity < 0).any() or (capacity >= 2**31).any():
-            raise ValueError(f"a row of amounts below 2**31 for each of {w} workers is wanted")
+        capacity = _amounts(capacity)
+        if capacity.shape[0] != w:
+            raise ValueError(f"a row of amounts for each of {w} workers is wanted")
         self._widen(capacity)
         self.total_stale = self.most_stale = True
         for worker in range(w):
@@ -264,9 +261,9 @@ cdef class Facts(Tables):
         """Book that a worker's capacity has changed. See the .pyi."""
         self._check_open(now)
         self._check_worker(worker)
-        capacity = np.asarray(capacity, dtype=np.int64)
-        if capacity.shape != (self.n_resources,) or (capacity < 0).any() or (capacity >= 2**31).any():
-            raise ValueError(f"a capacity of {self.n_resources} amounts below 2**31 is wanted")
+        capacity = _amounts(capacity)
+        if capacity.shape != (self.n_resources,):
+            raise ValueError(f"a capacity of {self.n_resources} amounts is wanted")
         np.asarray(self.capacity).reshape(self.n_resources, self.stride)[:, worker] = capacity
         self._show(worker)
         self._worker_went()
@@ -313,7 +310,9 @@ cdef class Facts(Tables):
 
     def failed_workers(self, int32_t task):
         """The workers on which the task failed by its own fault, the last one first. See the .pyi."""
-        cdef int32_t at = self.last_bar[task]
+        cdef int32_t at
+        self._check_task(task)
+        at = self.last_bar[task]
         found = []
         while at >= 0:
             found.append(self.log_worker[at])
@@ -775,6 +774,14 @@ cdef inline bint _blames_worker(uint8_t reason) noexcept nogil:
     return reason != CODE_OUT_OF_MEMORY and reason != CODE_WORKER_LOST and reason != CODE_CANCELLED
 
 
+def _amounts(given):
+    """Whole numbers from 0 to 2**31 - 1, as such; ValueError for any others."""
+    amounts = np.asarray(given)
+    if amounts.dtype.kind not in "iub" or amounts.size and (amounts.min() < 0 or amounts.max() > INT32_MAX):
+        raise ValueError("an amount is negative, 2**31 or more, or no whole number")
+    return np.ascontiguousarray(amounts, dtype=np.int32)
+
+
 def _check_batch(first, m, k, dep_ptr, deps, demand, duration, priority, key, max_retries, class_of, class_demand):
     """Raise ValueError for arrays that cannot be a batch of m tasks."""
     lengths = {len(dep_ptr) - 1, len(demand), len(duration), len(priority), len(key), len(max_retries), len(class_of)}
@@ -784,8 +791,8 @@ def _check_batch(first, m, k, dep_ptr, deps, demand, duration, priority, key, ma
         raise ValueError(f"{first + m} tasks are more than the core can number")
     if demand.shape[1:] != (k,) or class_demand.shape[1:] != (k,):
         raise ValueError(f"demand has shape {demand.shape} and class_demand {class_demand.shape}, wanted (n, {k})")
-    if m and ((demand < 0).any() or np.min(duration) < 0 or np.min(max_retries) < 0):
-        raise ValueError("a demand, a duration or a number of retries is negative")
+    if m and (np.min(duration) < 0 or np.min(max_retries) < 0):
+        raise ValueError("a duration or a number of retries is negative")
     if m and not 0 <= np.min(class_of) <= np.max(class_of) < len(class_demand):
         raise ValueError("a class is out of range")
     if len(deps) and not 0 <= np.min(deps) <= np.max(deps) < first + m:

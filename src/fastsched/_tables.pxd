@@ -30,7 +30,7 @@ cdef enum Unscored:         # of a worker in `unscored`
 
 cdef enum:
     NO_CANDIDATE = 2147483647
-    UNMEASURED = 2147483646 # a front that no amount exceeds
+    UNMEASURED = 2147483647 # a front that no amount exceeds
 
 
 cdef struct TaskRow:        # what the life of a task touches, together in one cache line where K is 2
@@ -178,7 +178,7 @@ cdef class Tables:
     cdef int32_t[::1] base                  # S, the same for all workers but the touched ones
     cdef int64_t[::1] cursor                # S, leaves below it were refused in this decision
     cdef uint32_t[::1] passed               # S / BLOCK, likewise: the cursor was moved
-    cdef int32_t[::1] candidate             # S, first ready task, under the front if the slot is mixed; -1 = none
+    cdef int32_t[::1] candidate             # S, whole blocks: first ready task, under the front if the slot is mixed; -1 = none
     cdef int32_t[::1] candidate_position    # S, its position
     cdef int32_t[::1] candidate_need        # S, whole blocks: what it needs of the pivot; the largest amount = none
 
@@ -221,3 +221,4 @@ cdef class Tables:
     cdef void _place_in_grid(self, int32_t worker, int64_t merit) noexcept nogil
     cdef void _renew_totals(self) noexcept nogil
     cdef void _check_worker(self, int32_t worker) except *
+    cdef void _check_task(self, int32_t task) except *

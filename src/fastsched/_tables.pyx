@@ -270,7 +270,6 @@ cdef class Tables:
         self.loose = extended(self.loose, base, c, np.zeros(c, dtype=np.uint8))
         self.most = extended(self.most, base, c, np.full(c, UNMEASURED, dtype=np.int32))
         self.cursor = extended(self.cursor, base, c, np.zeros(c, dtype=np.int64))
-        self.candidate = extended(self.candidate, base, c, np.full(c, -1, dtype=np.int32))
         self.level = extended(self.level, base * LEVELS, c * LEVELS, level.reshape(-1))
         self.depth = extended(self.depth, base, c, depth)
         self.first_leaf = extended(self.first_leaf, base + 1, c, leaves + np.cumsum(sizes))
@@ -322,7 +321,7 @@ cdef class Tables:
         self.passed = np.zeros(self.slot_stride // BLOCK, dtype=np.uint32)
         np.asarray(self.cursor)[:s] = 0
         self.candidate_need = np.full(self.slot_stride, NO_CANDIDATE, dtype=np.int32)
-        np.asarray(self.candidate)[:s] = -1
+        self.candidate = np.full(self.slot_stride, -1, dtype=np.int32)
         self.candidate_position = np.zeros(self.slot_stride, dtype=np.int32)
 
     # ------------------------------------------------------------ rows of workers
@@ -478,12 +477,18 @@ cdef class Tables:
         if not 0 <= worker < self.n_workers:
             raise IndexError(f"worker {worker} is out of range")
 
+    cdef void _check_task(self, int32_t task) except *:
+        if not 0 <= task < self.n_tasks:
+            raise IndexError(f"task {task} is out of range")
+
     def state_of(self, int32_t task):
         """The state of one task. See the .pyi."""
+        self._check_task(task)
         return self.row(task).state
 
     def attempt_of(self, int32_t task):
         """Attempts of one task so far, and the worker of the last. See the .pyi."""
+        self._check_task(task)
         return self.row(task).attempt, self.row(task).worker
 
     def incarnation_of(self, int32_t worker):

@@ -24,7 +24,7 @@ from .errors import InternalError
 
 cdef enum:
     SLICE = 4096            # decisions between two looks at the signals
-    CHANCE_BITS = 53        # a probability is so many thousandth parts of two
+    CHANCE_BITS = 53        # a probability is given in parts of 2 to this
 
 cdef enum Step:             # what the script does to a worker
     STEP_JOIN = 0
@@ -45,13 +45,14 @@ cdef class TimeLine:
     cdef const int64_t[::1] mtbf            # W, ns, mean time from coming to loss; 0 = never; empty = for nobody
     cdef const int64_t[::1] repair          # W, ns from a loss to the return; -1 = it stays away
     cdef int64_t[::1] loss_at               # W, ns, when the worker is lost next; -1 = not
+    cdef int64_t[::1] return_at             # W, ns, when it returns from its last loss; -1 = not
     cdef int64_t[::1] losses                # W, losses so far
     cdef uint8_t[::1] doomed                # n, 1 = the open attempt will fail; empty where nothing fails
     cdef int64_t[::1] event_time            # heap of the ends of open attempts, ns
     cdef int32_t[::1] event_task            # whose attempt ends then
     cdef Py_ssize_t n_events                # entries in use; one whose attempt is not open any more is passed over
     cdef int64_t[::1] mishap_time           # heap of losses and returns, ns
-    cdef int32_t[::1] mishap_worker         # the worker w that is lost, or -1 - w for one that returns
+    cdef int32_t[::1] mishap_code           # 2 w for the worker w that is lost, 2 w + 1 for one that returns
     cdef Py_ssize_t n_mishaps               # entries in use
     cdef Py_ssize_t n_returns               # returns among them
     cdef const int64_t[::1] step_time       # the script, in order of time: ns
@@ -70,16 +71,22 @@ cdef class TimeLine:
         if len(self.chances) not in (0, n) or len(self.mtbf) not in (0, w) or len(self.repair) != len(self.mtbf):
             raise ValueError("a model of failures has another length than the tasks or the workers")
         self.loss_at = np.full(len(self.mtbf), -1, dtype=np.int64)
+        self.return_at = np.full(len(self.mtbf), -1, dtype=np.int64)
         self.losses = np.zeros(len(self.mtbf), dtype=np.int64)
         self.doomed = np.zeros(n if outcome is not None or chances is not None else 0, dtype=np.uint8)
         self.event_time, self.event_task = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int32)
         self.mishap_time = np.empty(2 * len(self.mtbf), dtype=np.int64)
-        self.mishap_worker = np.empty(2 * len(self.mtbf), dtype=np.int32)
+        self.mishap_code = np.empty(2 * len(self.mtbf), dtype=np.int32)
         time, kind, worker, capacity = script or (none, [], [], np.empty((0, core.n_resources)))
         self.step_time = np.ascontiguousarray(time, dtype=np.int64)
         self.step_kind = np.ascontiguousarray(kind, dtype=np.int32)
         self.step_worker = np.ascontiguousarray(worker, dtype=np.int32)
         self.step_capacity = np.ascontiguousarray(capacity, dtype=np.int32)
+        lengths = {len(self.step_time), len(self.step_kind), len(self.step_worker), len(self.step_capacity)}
+        if len(lengths) != 1 or self.step_capacity.shape[1] != core.n_resources:
+            raise ValueError("the columns of the script do not belong together")
+        if len(self.step_time) and not 0 <= np.min(self.step_worker) <= np.max(self.step_worker) < w:
+            raise ValueError("the script names a worker that is not known")
         if len(self.step_time) and (np.diff(self.step_time) < 0).any():
             raise ValueError("the script is not in order of time")
         for live, i in zip(core.worker_columns()["live"], range(len(self.mtbf))):
@@ -238,36 +245,39 @@ cdef class TimeLine:
         which = (<uint64_t>worker << 32) + <uint64_t>self.losses[worker]
         self.losses[worker] += 1
         self.loss_at[worker] = self.core.now + 1 + draw_exponential(self.seed, DRAW_LOSS, which, self.mtbf[worker])
-        self._push_mishap(self.loss_at[worker], worker)
+        self._push_mishap(self.loss_at[worker], 2 * worker)
 
     def _push_mishap(self, int64_t time, int32_t code):
         if self.n_mishaps == self.mishap_time.shape[0]:
             self.mishap_time = np.resize(self.mishap_time, 2 * self.n_mishaps)
-            self.mishap_worker = np.resize(self.mishap_worker, 2 * self.n_mishaps)
-        event_push(self.mishap_time, self.mishap_worker, self.n_mishaps, time, code)
+            self.mishap_code = np.resize(self.mishap_code, 2 * self.n_mishaps)
+        event_push(self.mishap_time, self.mishap_code, self.n_mishaps, time, code)
         self.n_mishaps += 1
 
     cdef void _book_mishaps(self, int64_t now) noexcept nogil:
-        # Workers that are lost now, and workers that return; a worker that has left since is not lost.
+        # Workers that are lost now, and workers that return. One that has left since is not lost, and one that was
+        # brought back since, by the script, does not return.
         with gil:
             while self.n_mishaps and self.mishap_time[0] == now:
                 self._book_mishap(now)
 
     def _book_mishap(self, now):
         cdef Core core = self.core
-        cdef int32_t code = self.mishap_worker[0], worker = code if code >= 0 else -1 - code
-        event_pop(self.mishap_time, self.mishap_worker, self.n_mishaps)
+        cdef int32_t worker = self.mishap_code[0] >> 1
+        cdef bint returns = self.mishap_code[0] & 1
+        event_pop(self.mishap_time, self.mishap_code, self.n_mishaps)
         self.n_mishaps -= 1
-        if code < 0:
+        if returns:
             self.n_returns -= 1
-            if core.expected[worker]:
+            if core.expected[worker] and self.return_at[worker] == now:
                 core.add_worker(worker, now)
                 self._plan_loss(worker)
         elif core.live[worker] and self.loss_at[worker] == now:
             core.remove_worker(worker, now, self.repair[worker] >= 0, True)
             if self.repair[worker] >= 0:
                 self.n_returns += 1
-                self._push_mishap(now + self.repair[worker], -1 - worker)
+                self.return_at[worker] = now + self.repair[worker]
+                self._push_mishap(self.return_at[worker], 2 * worker + 1)
 
 
 def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=None):

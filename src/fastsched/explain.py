@@ -15,6 +15,7 @@ from .plan import REASON_OF_CODE, STATUS_OF_STATE
 __all__ = ["Explanation", "describe_misfit", "explain_task", "show_amount"]
 
 WAITING, READY, RUNNING, COMPLETED, DELAYED, FAILED, SKIPPED, CANCELLED = range(8)
+QUARANTINED = 1
 NS = 1_000_000_000
 SHOWN = 3  # names that are told one by one
 
@@ -85,7 +86,7 @@ def explain_task(
     if state == COMPLETED:
         return Explanation(text=f"attempt {attempt} completed on {known['worker_id']}", **known)
     if state == READY:
-        return _explain_ready(core, task, worker_ids, resources, known)
+        return _explain_ready(core, task, ids, worker_ids, resources, known)
     reason = REASON_OF_CODE[columns["reason"][task]]
     cause = int(columns["cause"][task])
     cause_id = ids[cause] if cause >= 0 else None
@@ -98,7 +99,12 @@ def explain_task(
 
 
 def _explain_ready(
-    core: Any, task: int, worker_ids: Sequence[str], resources: Sequence[str], known: dict[str, Any]
+    core: Any,
+    task: int,
+    ids: Sequence[str],
+    worker_ids: Sequence[str],
+    resources: Sequence[str],
+    known: dict[str, Any],
 ) -> Explanation:
     """Why a task that depends on nothing any more has not started."""
     demand, capacity, free = core.amounts()
@@ -116,7 +122,7 @@ def _explain_ready(
             text=text, best_worker=names[best] if names else None, missing=missing, unsatisfiable=True, **known
         )
     avoided = np.isin(np.arange(len(holds)), core.failed_workers(task))
-    if (holds & ~avoided).any():
+    if (holds & ~avoided & (there["trust"] != QUARANTINED)).any():
         holds &= ~avoided
     kept = core.reservation()
     reserved_on = worker_ids[kept[1]] if kept and kept[0] == task else None
@@ -124,9 +130,9 @@ def _explain_ready(
     candidates = np.nonzero(holds & shown)[0].tolist()
     if not candidates:
         away = np.nonzero(holds)[0].tolist()
-        words = {0: "is expected", 1: "is in quarantine", 2: "is on probation, and busy"}
+        words = ("holds more than it has since it shrank", "is in quarantine", "is on probation, and busy")
         text = "; ".join(
-            f"{worker_ids[w]} could hold it and {words[0 if there['expected'][w] else int(there['trust'][w])]}"
+            f"{worker_ids[w]} could hold it and {'is expected' if there['expected'][w] else words[there['trust'][w]]}"
             for w in away[:SHOWN]
         )
         return Explanation(text=text, best_worker=worker_ids[away[0]], reserved_on=reserved_on, **known)
@@ -139,6 +145,8 @@ def _explain_ready(
         text = f"it waits for room: {worker_ids[best]} would need {amounts}"
         if earliest[best] is not None:
             text += f", expected in {(earliest[best] - core.now) / NS:.3g} s"
+    elif kept and not reserved_on and not (np.delete(holds & shown & (free >= needed).all(axis=1), kept[1])).any():
+        text = f"it waits: the room on {worker_ids[kept[1]]} is kept for {ids[kept[0]]}"
     else:
         text = f"it starts with the next decision; {worker_ids[best]} has room for it"
     if reserved_on:

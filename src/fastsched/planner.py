@@ -18,6 +18,7 @@ from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
 from .graph import CompiledGraph, WorkerTable, read_both
+from .kinds import DemandClasses
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
@@ -180,6 +181,7 @@ def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now
     """Book the tasks of a graph, or of a later submission, on a core."""
     if isinstance(max_retries, bool) or not hasattr(max_retries, "__index__") or not 0 <= max_retries < 2**31:
         raise ValueError(f"max_retries is {max_retries!r}; a whole number of 0 or more is wanted")
+    classes = graph.classes if graph.classes.pivot == core.pivot else DemandClasses(graph.demand, core.pivot)
     key = RANKS[rank](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
     core.add_tasks(
         now,
@@ -190,8 +192,8 @@ def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now
         priority=graph.priority,
         key=key,
         max_retries=np.where(graph.max_retries < 0, np.int32(operator.index(max_retries)), graph.max_retries),
-        class_of=graph.classes.class_of,
-        class_demand=graph.classes.class_demand,
+        class_of=classes.class_of,
+        class_demand=classes.class_demand,
         order=urgency_order(graph.priority, key),
         successors=(graph.succ_ptr, graph.succ) if core.n_tasks == 0 else None,
     )

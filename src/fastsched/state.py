@@ -231,6 +231,9 @@ class State:
                 self._worker[fact.worker.worker_id] = self._core.add_workers(capacity, now)
                 self.workers.append(fact.worker)
                 return [fact]
+            there = self._core.worker_columns()
+            if isinstance(fact, WorkerJoined) and there["live"][worker] and not there["draining"][worker]:
+                raise InternalError(f"worker {fact.worker_id!r} joined, and was there")
             self._core.resize_worker(worker, capacity[0], now)
             self.workers[worker] = fact.worker
         if isinstance(fact, WorkerResized):
@@ -269,6 +272,7 @@ class State:
     def _submit(self, tasks: Sequence[Task], now: int) -> None:
         """Add tasks to the ones that are known; resources that nobody asked for before become known with them."""
         batch = CompiledGraph(tasks, known=self._task, resources=self.resources)
+        self._core.advance(now)
         if len(batch.resources) > len(self.resources):
             self.resources = batch.resources
             capacity = WorkerTable(self.workers, self.resources).capacity
@@ -315,7 +319,7 @@ class State:
 
     def plan(self) -> Plan:
         """What happened so far, as numbers."""
-        graph = self._graph or CompiledGraph(self.tasks)
+        graph = self._graph or CompiledGraph(self.tasks, resources=self.resources)
         capacity = self._core.amounts()[1]
         return Plan(graph, capacity, self._core.columns(), self._core.log())
 

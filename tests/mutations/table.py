@@ -864,9 +864,30 @@ MUTATIONS = (
     Mutation(
         "repaired-at-once",
         "_timeline.pyx",
-        "self._push_mishap(now + self.repair[worker], -1 - worker)",
-        "self._push_mishap(now, -1 - worker)",
+        "self.return_at[worker] = now + self.repair[worker]",
+        "self.return_at[worker] = now",
         "a lost worker is back at once",
+    ),
+    Mutation(
+        "stale-return",
+        "_timeline.pyx",
+        "if core.expected[worker] and self.return_at[worker] == now:",
+        "if core.expected[worker]:",
+        "a worker that was brought back and lost again returns from the loss before",
+    ),
+    Mutation(
+        "front-below-the-largest",
+        "_tables.pxd",
+        "UNMEASURED = 2147483647",
+        "UNMEASURED = 2147483646",
+        "a task that needs the largest amount is not started on an idle worker",
+    ),
+    Mutation(
+        "grouped-for-another-pivot",
+        "state.py",
+        "CompiledGraph(self.tasks, resources=self.resources)",
+        "CompiledGraph(self.tasks)",
+        "the bounds of a run take one resource for another",
     ),
     Mutation(
         "leave-is-charged",
