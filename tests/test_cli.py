@@ -368,6 +368,27 @@ def test_a_run_that_is_stopped_shows_no_finished_bar():
     assert "stopping 1 command (up to 5 s; Ctrl-C again kills)" in text
 
 
+@posix
+def test_a_long_plan_says_on_a_terminal_what_it_is_at():
+    import pty
+
+    file = write("job.json", [task(f"t{i}", memory_required_mb=10**6 if i == 9 else 1) for i in range(10)], TWO)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fastsched", "plan", file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as child:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(ours, 4096):
+                shown += data
+        printed = child.stdout.read()
+    os.close(ours)
+    lines = shown.decode().replace("\r\n", "\n").split("\r\x1b[K")
+    assert lines[1:3] == ["reading job.json", "reading 10 tasks"] and lines[-1] == ""
+    assert lines[-2].startswith("fastsched: warning: no worker can hold task 't9'") and lines[-2].endswith("\n")
+    assert b"makespan" in printed and b"reading the" in printed and b"\x1b" not in printed
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "latin-1"])
 def test_any_terminal_is_good_enough(encoding):
     file = write("jöb 名前.json", [task("ä 名", duration=2), task("b", "x", "ä 名")], TWO)

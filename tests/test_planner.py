@@ -221,3 +221,12 @@ def test_a_graph_that_is_compiled_already_is_taken():
     assert schedule(arrays, ONE) == {"0": "COMPLETED", "1": "COMPLETED"}
     with pytest.raises(ValueError, match="no commands"):
         fastsched.run(arrays, [Worker("w", 1, 128)])
+
+
+def test_progress_is_told():
+    told = []
+    tasks = [Task(f"t{i}", "true", duration=i) for i in range(10_000)]
+    schedule(tasks, ONE, on_progress=lambda ended, total: told.append((ended, total)))
+    ended = [e for e, _ in told]
+    assert ended == sorted(ended) and len(ended) >= 3 and 0 < ended[0] < ended[-1] == 10_000
+    assert {total for _, total in told} == {10_000}

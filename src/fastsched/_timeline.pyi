@@ -19,6 +19,7 @@ def simulate(
     repair: npt.NDArray[Any] | None = None,
     seed: int = 0,
     script: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]] | None = None,
+    tell: Callable[[int], object] | None = None,
 ) -> None:
     """Play the whole virtual time line of a core, without the GIL but for `outcome` and a look at the signals.
 
@@ -34,6 +35,7 @@ def simulate(
         script: columns (time in ns, ascending; code of STEPS; worker; capacity (steps, K)) of what happens to
             workers; a join with a capacity of -1 is with the one that it had. A step that does not fit the worker's
             state is without effect.
+        tell: told now and then how many tasks have ended.
 
     Raises:
         InternalError: where the core was used before.

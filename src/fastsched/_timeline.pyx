@@ -23,7 +23,7 @@ from ._tables cimport RUNNING
 from .errors import InternalError
 
 cdef enum:
-    SLICE = 4096            # decisions between two looks at the signals
+    SLICE = 4096            # decisions and starts between two looks at the signals
     CHANCE_BITS = 53        # a probability is given in parts of 2 to this
 
 cdef enum Step:             # what the script does to a worker
@@ -40,6 +40,7 @@ cdef int64_t CLOCK_LIMIT = 4611686018427387904   # ns: 2**62, some 146 years
 cdef class TimeLine:
     cdef Core core
     cdef uint64_t seed                      # of failures and losses
+    cdef object tell                        # told now and then how many tasks have ended, or None
     cdef object outcome                     # asked of every attempt when it starts, or None
     cdef const int64_t[::1] chances         # n, an attempt fails if 53 even bits are below it; empty = none does
     cdef const int64_t[::1] mtbf            # W, ns, mean time from coming to loss; 0 = never; empty = for nobody
@@ -61,9 +62,9 @@ cdef class TimeLine:
     cdef const int32_t[:, ::1] step_capacity    # (steps, K), for STEP_RESIZE and STEP_JOIN
     cdef Py_ssize_t at_step                 # the next step
 
-    def __init__(self, core, outcome, chances, mtbf, repair, seed, script):
+    def __init__(self, core, outcome, chances, mtbf, repair, seed, script, tell):
         n, w = core.n_tasks, core.n_workers
-        self.core, self.outcome, self.seed = core, outcome, seed
+        self.core, self.outcome, self.seed, self.tell = core, outcome, seed, tell
         none = np.empty(0, dtype=np.int64)
         self.chances = none if chances is None else np.ascontiguousarray(chances, dtype=np.int64)
         self.mtbf = none if mtbf is None else np.ascontiguousarray(mtbf, dtype=np.int64)
@@ -108,6 +109,8 @@ cdef class TimeLine:
             with nogil:
                 more = self._play(slice_)
             PyErr_CheckSignals()
+            if self.tell is not None:
+                self.tell(self.core.n_tasks - self.core.n_left)
         if self.core.now >= CLOCK_LIMIT:
             raise OverflowError("virtual time has come to 146 years, which the clock cannot hold")
         if self.core.n_left:
@@ -123,11 +126,10 @@ cdef class TimeLine:
             if not self.outcome(task, self.core.row(task).worker, self.core.row(task).attempt):
                 self.doomed[task] = 1
 
-    cdef bint _play(self, int instants) noexcept nogil:
-        # Out: False at the end of virtual time; else so many instants were played, each with its decision.
-        cdef int i
+    cdef bint _play(self, int64_t budget) noexcept nogil:
+        # Out: False at the end of virtual time; else so many decisions and starts were made, or a few more.
         cdef int64_t now
-        for i in range(instants):
+        while budget > 0:
             now = self._next_instant()
             if now < 0:
                 return False
@@ -139,6 +141,7 @@ cdef class TimeLine:
             if self.n_mishaps and self.mishap_time[0] == now:
                 self._book_mishaps(now)
             self._decide()
+            budget -= 1 + self.core.n_started
         return True
 
     cdef int64_t _next_instant(self) noexcept nogil:
@@ -280,8 +283,8 @@ cdef class TimeLine:
                 self._push_mishap(self.return_at[worker], 2 * worker + 1)
 
 
-def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=None):
+def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=None, tell=None):
     """Play the whole virtual time line of a core on which nothing has happened yet. See the .pyi."""
     if core.now != 0 or core.n_running or core.n_log or core.columns()["attempt"].any():
         raise InternalError("simulate() wants a core on which nothing has happened yet")
-    TimeLine(core, outcome, chances, mtbf, repair, seed, script).play()
+    TimeLine(core, outcome, chances, mtbf, repair, seed, script, tell).play()

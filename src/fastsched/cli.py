@@ -26,8 +26,9 @@ from .engines.local import this_machine
 from .errors import FormatError, MissingExtraError, RunInterrupted, UnsatisfiableWarning, ValidationError
 from .formats import Job, load, load_workers
 from .model import Worker
+from .names import show_name
 from .planner import FITS, schedule
-from .progress import show_progress
+from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
 from .report import plan_as_json, print_plan, report_run, write_json
 from .runtime.scheduler import MAX_SECONDS, run
@@ -245,7 +246,8 @@ def short_warnings() -> Iterator[None]:
     """Warnings of ours as one line on stderr, without a line of our source."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UnsatisfiableWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"fastsched: warning: {message}", file=sys.stderr)
+        begin = CLEAR_LINE if sys.stderr.isatty() else ""
+        warnings.showwarning = lambda message, *_, **__: print(f"{begin}fastsched: warning: {message}", file=sys.stderr)
         yield
 
 
@@ -255,11 +257,13 @@ def short_warnings() -> Iterator[None]:
 def do_plan(arguments: argparse.Namespace) -> int:
     """`fastsched plan`: read, plan, print."""
     began = time.perf_counter()
-    job = load(arguments.file)
-    workers = pick_workers(arguments, job)
-    loaded = time.perf_counter()
-    with short_warnings():
-        plan = schedule(job.tasks, workers, rank=arguments.rank, fit=arguments.fit)
+    with short_warnings(), PlanProgress() as progress:
+        progress.say(f"reading {show_name(arguments.file)}")
+        job = load(arguments.file)
+        workers = pick_workers(arguments, job)
+        loaded = time.perf_counter()
+        progress.say(f"reading {count(len(job.tasks), 'task')}")
+        plan = schedule(job.tasks, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
     planned = time.perf_counter()
     if arguments.format == "json":
         write_json(plan_as_json(plan))

@@ -46,6 +46,7 @@ class TaskGraph(CompiledGraph):
         outcome: Outcome | None = None,
         events: Iterable[WorkerEvent] = (),
         failures: FailureModel | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> Plan:
         """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
 
@@ -53,7 +54,15 @@ class TaskGraph(CompiledGraph):
             A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
         """
         plan, table = self._play(
-            workers, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
+            workers,
+            rank,
+            fit,
+            max_retries,
+            policy=policy,
+            outcome=outcome,
+            events=events,
+            failures=failures,
+            on_progress=on_progress,
         )
         warn_unsatisfiable(self, table, plan)
         return plan
@@ -69,6 +78,7 @@ class TaskGraph(CompiledGraph):
         outcome: Outcome | None,
         events: Iterable[WorkerEvent],
         failures: FailureModel | None,
+        on_progress: Callable[[int, int], object] | None,
     ) -> tuple[Plan, WorkerTable]:
         """The plan, and all the workers that it knows."""
         _check_kind("failures", failures, FailureModel)
@@ -83,6 +93,7 @@ class TaskGraph(CompiledGraph):
             core,
             outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
             script=script.columns,
+            tell=on_progress and (lambda ended: on_progress(ended, len(self))),
             **read_failures(self, table, failures),
         )
         return Plan(self, script.most, core.columns(), core.log()), table
@@ -99,6 +110,7 @@ def schedule(
     outcome: Outcome | None = None,
     events: Iterable[WorkerEvent] = (),
     failures: FailureModel | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Schedule:
     """Plan what runs where and when, in virtual time. Nothing is executed.
 
@@ -119,6 +131,7 @@ def schedule(
             task failed, while another could hold it. None: all succeed.
         events: what happens to workers at stated times: "what if I lose this rack at noon".
         failures: what chance does to attempts and workers, from a seed.
+        on_progress: on_progress(ended, tasks) is told now and then how many of the tasks have ended.
 
     Returns:
         A dictionary from task id to final status, with the plan attached.
@@ -135,7 +148,15 @@ def schedule(
     check_choice("fit", fit, FITS)
     graph, there = read_both(TaskGraph, tasks, workers)
     plan, table = graph._play(
-        there, rank, fit, max_retries, policy=policy, outcome=outcome, events=events, failures=failures
+        there,
+        rank,
+        fit,
+        max_retries,
+        policy=policy,
+        outcome=outcome,
+        events=events,
+        failures=failures,
+        on_progress=on_progress,
     )
     warn_unsatisfiable(graph, table, plan)
     return Schedule(graph.ids, table.ids, plan)

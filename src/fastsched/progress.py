@@ -14,9 +14,11 @@ from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, Task
 from .model import Reason
 from .names import show_name
 
-__all__ = ["SHOWN_MISFITS", "Progress", "count", "show_progress"]
+__all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "show_progress"]
 
 PLAIN_PROGRESS_S = 2.0
+TERMINAL_PROGRESS_S = 0.1
+CLEAR_LINE = "\r\x1b[K"
 SHOWN_MISFITS = 3  # tasks that no worker can hold; the rest are counted
 
 
@@ -150,6 +152,36 @@ class PlainLines:
             self.last = time.monotonic()
             ended = f"{progress.ended:,} of {self.total:,} ended"
             print_line(f"{ended}, {progress.running} running, {progress.failed} failed")
+
+
+class PlanProgress:
+    """What `plan` is at, on stderr: a line that is written over, where that is a terminal; else one now and then."""
+
+    def __init__(self) -> None:
+        self.on_terminal = sys.stderr.isatty()
+        self.last = time.monotonic()
+
+    def __enter__(self) -> PlanProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.on_terminal:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+
+    def __call__(self, ended: int, total: int) -> None:
+        """Say how many tasks have their place, if it is time."""
+        if time.monotonic() - self.last >= (TERMINAL_PROGRESS_S if self.on_terminal else PLAIN_PROGRESS_S):
+            self.say(f"planning: {ended:,} of {count(total, 'task')}, {100 * ended // max(1, total)} %")
+
+    def say(self, text: str) -> None:
+        """Say it: at once on a terminal, elsewhere only where the last line is old."""
+        if self.on_terminal:
+            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self.last >= PLAIN_PROGRESS_S:
+            print_line(text)
+        else:
+            return
+        self.last = time.monotonic()
 
 
 def print_line(line: str) -> None:
