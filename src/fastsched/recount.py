@@ -6,6 +6,7 @@ and for doubt; the core's `check()` calls it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["recount"]
 
 WAITING, READY, RUNNING, COMPLETED, DELAYED, FAILED = range(6)
 ABSENT = 2**31 - 1
+WORKER_LOST = 5
 FAN = 16
 CELLS_A_ROW = 64
 
@@ -28,7 +30,8 @@ Amounts = npt.NDArray[np.int32]
 def recount(core: Any) -> None:
     """Count every invariant of a core again.
 
-    Free + held = capacity, indegrees, lists of open attempts, trees, layers, the grid, counts, the heap of delays.
+    Free + held = capacity, indegrees, lists of open attempts, trees, layers, the grid, counts, where each task failed,
+    the heap of delays.
 
     Raises:
         InternalError: naming the first that does not hold.
@@ -39,6 +42,7 @@ def recount(core: Any) -> None:
     _check_room(columns, workers, inner, demand, capacity, free)
     _check_edges(columns, inner)
     _check_trees(columns["state"], inner, demand)
+    _check_failures(core)
     if inner["cell_head"] is not None:
         _check_grid(workers, inner, free)
     times = inner["wake_time"][: inner["n_wakes"]]
@@ -151,6 +155,17 @@ def _check_bits(bits: npt.NDArray[np.uint64], level: npt.NDArray[np.int64], ther
         np.bitwise_or.at(wanted, there >> 6, np.uint64(1) << (there & 63).astype(np.uint64))
         _demand((bits[begin:end] == wanted).all(), "a bit tree does not hold just the ready tasks")
         there = np.unique(there >> 6)
+
+
+def _check_failures(core: Any) -> None:
+    """Each task remembers the workers on which it failed, once each, the last one first."""
+    log, failed_on = core.log(), defaultdict[int, dict[int, None]](dict)
+    for task, worker, reason in zip(log["task"].tolist(), log["worker"].tolist(), log["reason"].tolist()):
+        if reason != WORKER_LOST:
+            failed_on[task].pop(worker, None)
+            failed_on[task][worker] = None
+    for task, workers in failed_on.items():
+        _demand(core.failed_workers(task) == list(workers)[::-1], "a task does not know where it failed")
 
 
 def _check_grid(workers: Columns, inner: Columns, free: Amounts) -> None:
