@@ -39,4 +39,5 @@ setup(
         },
         force=True,
     ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
 )
