@@ -55,8 +55,11 @@ class FakeEngine:
     def clock(self):
         return self.now
 
-    def open(self, workers):
-        self.calls.append(("open", [worker.worker_id for worker in workers]))
+    def open(self, run_id, heartbeat_s, lease_s):
+        self.calls.append(("open",))
+
+    def bring_up(self, worker, incarnation):
+        self.calls.append(("bring up", worker.worker_id, incarnation))
 
     def send(self, orders):
         self.started.extend((order.task_id, order.worker_id, order.attempt) for order in orders)
@@ -69,9 +72,6 @@ class FakeEngine:
 
     def lose(self, worker_id, message):
         self.calls.append(("lose", worker_id, message))
-
-    def restart(self, worker_id):
-        self.calls.append(("restart", worker_id))
 
     def wake(self):
         self.calls.append(("wake",))
@@ -88,7 +88,8 @@ def play(tmp_path, tasks, workers, *script, lease_s=10.0):
     graph = TaskGraph(tasks)
     state = State(graph, WorkerTable(workers, graph.resources), rank="fifo", fit="most-free", max_retries=3)
     told = []
-    loop = RunLoop(state, engine, engine.clock, lease_s=lease_s, grace_s=2.0, run_dir=tmp_path, on_event=told.append)
+    seconds = {"heartbeat_s": 1.0, "lease_s": lease_s, "grace_s": 2.0}
+    loop = RunLoop(state, engine, engine.clock, **seconds, run_dir=tmp_path, on_event=told.append)
     loop.run()
     return engine, told, loop
 
@@ -112,7 +113,7 @@ def test_loop_starts_what_it_decides_and_stops_when_all_is_done(tmp_path):
         (2, [ok("b", "w1")]),
     )
     assert engine.started == [("a", "w1", 1), ("b", "w1", 1)]
-    assert engine.calls == [("open", ["w1", "w2"]), ("close", 0.0)]
+    assert engine.calls == [("open",), ("bring up", "w1", 1), ("bring up", "w2", 1), ("close", 0.0)]
     assert [type(event) for event in told] == [
         WorkerJoined,
         AttemptStarted,
@@ -140,7 +141,7 @@ def test_a_silent_worker_is_lost_brought_up_again_and_its_task_reassigned(tmp_pa
         (1, [ok("a", "w1")]),
         (1, [ok("a", "w2", 2)]),
     )
-    assert ("lose", "w1", "it was silent for more than 10 s") in engine.calls and ("restart", "w1") in engine.calls
+    assert ("lose", "w1", "it was silent for more than 10 s") in engine.calls and ("bring up", "w1", 2) in engine.calls
     assert engine.started == [("a", "w1", 1), ("a", "w2", 2)]
     assert [e.reason for e in told if isinstance(e, AttemptFailed)] == [Reason.WORKER_LOST]
     assert ("lose", "w2", "it was silent for more than 10 s") not in engine.calls
@@ -165,7 +166,7 @@ def test_a_worker_that_is_lost_too_often_stays_away(tmp_path):
     for _ in range(MAX_RESTARTS + 1):
         script += [(0, [up("w1")]), (1, [WorkerLost("w1", "gone")])]
     engine, told, _ = play(tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], [TWO[0]], *script)
-    assert engine.calls.count(("restart", "w1")) == MAX_RESTARTS
+    assert [call[2] for call in engine.calls if call[0] == "bring up"] == list(range(1, MAX_RESTARTS + 2))
     assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [
         ("a", Reason.WORKER_LOST),
         ("b", Reason.DEPENDENCY),
@@ -193,7 +194,7 @@ def test_the_engine_is_closed_when_something_breaks(tmp_path):
     graph = TaskGraph([Task("a", "x")])
     state = State(graph, WorkerTable(TWO, graph.resources), rank="fifo", fit="most-free", max_retries=3)
     with pytest.raises(ZeroDivisionError):
-        RunLoop(state, engine, engine.clock, lease_s=10, grace_s=2, run_dir=tmp_path).run()
+        RunLoop(state, engine, engine.clock, heartbeat_s=1, lease_s=10, grace_s=2, run_dir=tmp_path).run()
     assert engine.calls[-1] == ("close", 2)
 
 

@@ -1,14 +1,16 @@
 """The vocabulary: reports that engines bring, facts that are told, orders that are carried out.
 
 A fact is named by a past participle, an order by an imperative. All are frozen; times are whole
-nanoseconds since the start of the run. A report names its attempt, so that a stale one can be
-dropped.
+nanoseconds since the start of the run. A report names its attempt and the incarnation of its worker,
+so that a stale one can be dropped. They are structs, so that a journal can keep them and an agent can
+be told them without another form; in it each is an array that begins with its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from .model import Reason, Task, Worker
 
@@ -20,9 +22,11 @@ __all__ = [
     "Choice",
     "Event",
     "Fact",
+    "Order",
     "Report",
     "RoomReserved",
     "Start",
+    "Stop",
     "TaskCancelled",
     "TaskFailed",
     "TaskOvertaken",
@@ -42,9 +46,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What an attempt took: the peak of its largest process in MB, user and system seconds of all of them."""
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt took: the most memory of all its processes together in MB, their user and system seconds."""
 
     peak_memory_mb: float
     cpu_seconds: float
@@ -53,34 +56,56 @@ class Usage:
 # ---------------------------------------------------------------- orders
 
 
-@dataclass(frozen=True)
-class Start:
-    """Start this attempt of this task on this worker."""
+class Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Start this attempt of this task on this worker.
+
+    `stdout`, `stderr`: the files that hold what it writes; None: it is dropped. `stdin`: the file it reads; None: an
+    empty one. `env`: added to the environment of the run. `timeout_s`: it is ended after that long. `grace_s`: between
+    asking it to end and killing it. `limit_mb`: it is killed when its processes together take more; None: never.
+    """
 
     task_id: str
     worker_id: str
     attempt: int
+    incarnation: int
     command: str | Sequence[str]
     cpu_cores: float
     memory_mb: int
-    stdout: str
-    stderr: str
-    incarnation: int = 1
+    stdout: str | None = None
+    stderr: str | None = None
+    stdin: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] | None = None
+    timeout_s: float | None = None
+    grace_s: float = 5.0
+    limit_mb: int | None = None
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """End this attempt: ask it, and kill what is left of it after the grace. Its end is reported as ever."""
+
+    task_id: str
+    worker_id: str
+    attempt: int
+    incarnation: int
+    grace_s: float
+
+
+Order = Start | Stop
 
 
 # ---------------------------------------------------------------- reports of an engine
 
 
-@dataclass(frozen=True)
-class WorkerHeard:
+class WorkerHeard(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The worker gave a sign of life. `first`: it has just come up, or come back."""
 
     worker_id: str
     first: bool = False
+    incarnation: int | None = None  # as in AttemptEnded
 
 
-@dataclass(frozen=True)
-class AttemptEnded:
+class AttemptEnded(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The command of an attempt ended, or could not be started: `reason` is None where it exited with 0."""
 
     task_id: str
@@ -94,14 +119,14 @@ class AttemptEnded:
     incarnation: int | None = None  # of the worker that reports; None = the one that is there
 
 
-@dataclass(frozen=True)
-class WorkerLost:
+class WorkerLost(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The worker is gone, and every command that it ran has been stopped. `will_return`: it is brought up again."""
 
     worker_id: str
     message: str
     at_ns: int = 0
     will_return: bool = False
+    incarnation: int | None = None  # as in AttemptEnded
 
 
 Report = WorkerHeard | AttemptEnded | WorkerLost
@@ -110,8 +135,7 @@ Report = WorkerHeard | AttemptEnded | WorkerLost
 # ---------------------------------------------------------------- facts that are told
 
 
-@dataclass(frozen=True)
-class AttemptStarted:
+class AttemptStarted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """An attempt was started."""
 
     task_id: str
@@ -120,8 +144,7 @@ class AttemptStarted:
     at_ns: int
 
 
-@dataclass(frozen=True)
-class AttemptCompleted:
+class AttemptCompleted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """An attempt succeeded, and its task with it."""
 
     task_id: str
@@ -131,8 +154,7 @@ class AttemptCompleted:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True)
-class AttemptFailed:
+class AttemptFailed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """An attempt failed. `will_retry`: its task is ready again; else a `TaskFailed` follows."""
 
     task_id: str
@@ -147,8 +169,7 @@ class AttemptFailed:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True)
-class TaskFailed:
+class TaskFailed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A task failed for good. `cause_id`: for DEPENDENCY, the failed task at the root of it."""
 
     task_id: str
@@ -158,24 +179,21 @@ class TaskFailed:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class TasksSubmitted:
+class TasksSubmitted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Tasks were submitted together; they may depend on each other and on tasks that were submitted before."""
 
     tasks: tuple[Task, ...]
     at_ns: int
 
 
-@dataclass(frozen=True)
-class TaskCancelled:
+class TaskCancelled(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A task is not wanted any more."""
 
     task_id: str
     at_ns: int
 
 
-@dataclass(frozen=True)
-class WorkerJoined:
+class WorkerJoined(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker is there and takes tasks: one that is known, or a new one with its capacity."""
 
     worker_id: str
@@ -183,40 +201,35 @@ class WorkerJoined:
     worker: Worker | None = None
 
 
-@dataclass(frozen=True)
-class WorkerDraining:
+class WorkerDraining(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker takes nothing more, and leaves when it is empty."""
 
     worker_id: str
     at_ns: int
 
 
-@dataclass(frozen=True)
-class WorkerLeft:
+class WorkerLeft(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker is gone, as it was told or because it is drained; what it ran is tried again at no charge."""
 
     worker_id: str
     at_ns: int
 
 
-@dataclass(frozen=True)
-class WorkerResized:
+class WorkerResized(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker has another capacity."""
 
     worker: Worker
     at_ns: int
 
 
-@dataclass(frozen=True)
-class TaskOvertaken:
+class TaskOvertaken(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The most urgent ready task was passed by, by a less urgent one, for the first time."""
 
     task_id: str
     at_ns: int
 
 
-@dataclass(frozen=True)
-class RoomReserved:
+class RoomReserved(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Room is kept for a task on a worker; both None: no longer for any."""
 
     task_id: str | None
@@ -224,8 +237,7 @@ class RoomReserved:
     at_ns: int
 
 
-@dataclass(frozen=True)
-class TaskUnsatisfiable:
+class TaskUnsatisfiable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A ready task waits, and no worker could ever hold it: the nearest one, and what it lacks. Told once."""
 
     task_id: str
@@ -233,8 +245,7 @@ class TaskUnsatisfiable:
     message: str
 
 
-@dataclass(frozen=True)
-class WorkerQuarantined:
+class WorkerQuarantined(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker fails what succeeds elsewhere; it is given no task until `until_ns`."""
 
     worker_id: str
@@ -242,16 +253,14 @@ class WorkerQuarantined:
     until_ns: int
 
 
-@dataclass(frozen=True)
-class WorkerOnProbation:
+class WorkerOnProbation(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker's quarantine is over: it is given one task at a time, until one completes."""
 
     worker_id: str
     at_ns: int
 
 
-@dataclass(frozen=True)
-class WorkerTrusted:
+class WorkerTrusted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker that was in quarantine completed something, and is let back."""
 
     worker_id: str

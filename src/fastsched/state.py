@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import index
 
+import msgspec
 import numpy as np
 
 from .errors import InternalError
@@ -219,7 +220,7 @@ class State:
 
     def _absorb_worker(self, fact: WorkerFact, now: int) -> list[Event]:
         """What happens to a worker, and to what it runs."""
-        fact = replace(fact, at_ns=now)
+        fact = msgspec.structs.replace(fact, at_ns=now)
         if isinstance(fact, WorkerJoined) and fact.worker and fact.worker.worker_id != fact.worker_id:
             raise InternalError(f"worker {fact.worker_id!r} joined as {fact.worker.worker_id!r}")
         if isinstance(fact, (WorkerJoined, WorkerResized)) and fact.worker is not None:

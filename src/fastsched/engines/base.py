@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from ..events import Report, Start
+from ..events import Order, Report
 from ..model import Worker
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Levels"]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How strongly an engine can hold what it runs; said on every run, never pretended.
+
+    `containment`: how it finds every process of a command. `memory`: how a limit of memory is enforced.
+    `notes`: what a person should know about it, a sentence each.
+    """
+
+    containment: str
+    memory: str
+    notes: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
     """Carries orders to workers and brings back reports.
 
-    A worker is *up* from its first `WorkerHeard` on, until a `WorkerLost`. Once a worker has been
-    reported lost, none of its commands runs any more; what it reported before comes before the loss.
+    A worker that is brought up is *up* from the first `WorkerHeard(first=True)` on, until its `WorkerLost`. Every order
+    and every report names the incarnation of its worker. Once a worker has been reported lost, none of its commands
+    runs any more; what it reported before comes before the loss.
     """
 
-    def open(self, workers: Sequence[Worker]) -> None:
-        """Bring every worker up. Does not wait until they are."""
+    def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
+        """Get ready for a run, and end whatever an earlier scheduler of the same run has left running.
 
-    def send(self, orders: Sequence[Start]) -> None:
-        """Pass orders on. Does not wait until they are carried out."""
+        From here on every worker gives a sign of life every `heartbeat_s`. A worker that has not heard of this
+        scheduler for `lease_s` ends its commands.
+        """
+
+    def levels(self) -> Levels:
+        """What is in force, once it is open."""
+
+    def bring_up(self, worker: Worker, incarnation: int) -> None:
+        """Bring a worker up with nothing on it, for the first time or again. Does not wait until it is up.
+
+        Raises:
+            OSError: where that cannot be done.
+        """
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """Pass orders on, without waiting for them; those for a worker that is not there are dropped."""
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
         """Wait until there is something to report, `wake` was called, or the time is over."""
 
     def lose(self, worker_id: str, message: str) -> None:
-        """Give a worker up that is silent: stop it and all its commands. A `WorkerLost` is reported next."""
-
-    def restart(self, worker_id: str) -> None:
-        """Bring a lost worker up again, with nothing on it."""
+        """Give a worker up: end it and all its commands, at once. A `WorkerLost` is reported when they have ended."""
 
     def wake(self) -> None:
         """Make `wait_reports` return soon. May be called from a signal handler or another thread."""

@@ -22,9 +22,10 @@ from typing import Any
 
 import msgspec
 
-from ..events import AttemptEnded, Report, Start, Usage, WorkerHeard, WorkerLost
+from ..events import AttemptEnded, Order, Report, Start, Usage, WorkerHeard, WorkerLost
 from ..model import Reason, Worker
 from .agent import sweep
+from .base import Levels
 
 __all__ = ["LocalEngine", "this_machine"]
 
@@ -37,8 +38,16 @@ encode = msgspec.json.Encoder().encode
 class Host:
     """One worker's agent: its process, its socket, and what is half sent or half read."""
 
-    def __init__(self, worker_id: str, mark: str, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        incarnation: int,
+        mark: str,
+        process: subprocess.Popen[bytes],
+        channel: socket.socket,
+    ) -> None:
         self.worker_id = worker_id
+        self.incarnation = incarnation
         self.mark = mark
         self.process = process
         self.channel = channel
@@ -49,16 +58,14 @@ class Host:
 class LocalEngine:
     """See `engines.base.Engine`. Commands run in `cwd` with `env`, both this process's own by default."""
 
-    def __init__(
-        self, *, cwd: str | None = None, env: Mapping[str, str] | None = None, heartbeat_s: float = 1.0
-    ) -> None:
+    def __init__(self, *, cwd: str | None = None, env: Mapping[str, str] | None = None) -> None:
         if os.name != "posix":
             raise OSError("running commands needs a POSIX system; planning works everywhere")
         self.cwd = cwd
         self.env = dict(os.environ if env is None else env)
         if cwd is not None and "PWD" in self.env:
             self.env["PWD"] = os.path.abspath(cwd)  # as a shell would say it to its commands
-        self.heartbeat_s = heartbeat_s
+        self.heartbeat_s = 1.0
         self.run_mark = uuid.uuid4().hex
         self.hosts: dict[str, Host] = {}
         self.pending: list[Report] = []
@@ -68,13 +75,17 @@ class LocalEngine:
         self.wake_write.setblocking(False)
         self.selector.register(self.wake_read, selectors.EVENT_READ)
 
-    def open(self, workers: Sequence[Worker]) -> None:
-        """Start an agent for every worker."""
-        for worker in workers:
-            self.restart(worker.worker_id)
+    def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
+        """See `Engine.open`."""
+        self.heartbeat_s = heartbeat_s
 
-    def restart(self, worker_id: str) -> None:
+    def levels(self) -> Levels:
+        """See `Engine.levels`."""
+        return Levels("session", "none")
+
+    def bring_up(self, worker: Worker, incarnation: int) -> None:
         """Start an agent for the worker."""
+        worker_id = worker.worker_id
         ours, theirs = socket.socketpair()
         # The worker's part of the mark is a number: its id may hold what the name of a variable must not.
         mark = f"{self.run_mark}_{len(self.hosts)}" if worker_id not in self.hosts else self.hosts[worker_id].mark
@@ -89,12 +100,13 @@ class LocalEngine:
                 start_new_session=True,
             )
         ours.setblocking(False)
-        self.hosts[worker_id] = host = Host(worker_id, mark, process, ours)
+        self.hosts[worker_id] = host = Host(worker_id, incarnation, mark, process, ours)
         self.selector.register(ours, selectors.EVENT_READ, host)
 
-    def send(self, orders: Sequence[Start]) -> None:
+    def send(self, orders: Sequence[Order]) -> None:
         """Pass each order to the agent of its worker."""
         for order in orders:
+            assert isinstance(order, Start)
             host = self.hosts[order.worker_id]
             extra = {
                 "FASTSCHED_TASK_ID": order.task_id,
@@ -104,7 +116,10 @@ class LocalEngine:
                 "FASTSCHED_MEMORY_MB": str(order.memory_mb),
             }
             key = [order.task_id, order.attempt]
-            host.outbox += encode(["start", key, order.command, order.stdout, order.stderr, extra]) + b"\n"
+            host.outbox += (
+                encode(["start", key, order.command, order.stdout or os.devnull, order.stderr or os.devnull, extra])
+                + b"\n"
+            )
         for host in {order.worker_id: self.hosts[order.worker_id] for order in orders}.values():
             self._flush(host)
 
@@ -132,7 +147,7 @@ class LocalEngine:
         host.process.kill()
         host.process.wait()
         sweep(host.mark)
-        self.pending.append(WorkerLost(worker_id, message))
+        self.pending.append(WorkerLost(worker_id, message, incarnation=host.incarnation))
 
     def wake(self) -> None:
         """See `Engine.wake`."""
@@ -208,28 +223,28 @@ class LocalEngine:
             self.lose(host.worker_id, "its agent ended unexpectedly")
             return
         *lines, host.inbox = (host.inbox + data).split(b"\n")
-        self.pending.extend(read_report(host.worker_id, decode(line)) for line in lines)
+        self.pending.extend(read_report(host.worker_id, host.incarnation, decode(line)) for line in lines)
 
 
-def read_report(worker_id: str, message: list[Any]) -> Report:
+def read_report(worker_id: str, incarnation: int, message: list[Any]) -> Report:
     """A line of an agent as a report."""
     what, *rest = message
-    if what == "ended":
-        (task_id, attempt), status, cpu_seconds, peak_kib = rest
-        usage = Usage(peak_kib / 1024, cpu_seconds)
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            message_text = f"killed by {signal_name(number)}"
-            return AttemptEnded(
-                task_id, worker_id, attempt, Reason.SIGNAL, signal=number, message=message_text, usage=usage
-            )
-        code = os.waitstatus_to_exitcode(status)
-        reason, text = (Reason.EXIT, f"exit code {code}") if code else (None, "")
-        return AttemptEnded(task_id, worker_id, attempt, reason, exit_code=code, message=text, usage=usage)
     if what == "refused":
         (task_id, attempt), text = rest
-        return AttemptEnded(task_id, worker_id, attempt, Reason.SPAWN, message=text)
-    return WorkerHeard(worker_id, first=what == "up")
+        return AttemptEnded(task_id, worker_id, attempt, Reason.SPAWN, message=text, incarnation=incarnation)
+    if what != "ended":
+        return WorkerHeard(worker_id, what == "up", incarnation)
+    (task_id, attempt), status, cpu_seconds, peak_kib = rest
+    usage = Usage(peak_kib / 1024, cpu_seconds)
+    code, number, reason, text = None, None, None, ""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        reason, text = Reason.SIGNAL, f"killed by {signal_name(number)}"
+    else:
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            reason, text = Reason.EXIT, f"exit code {code}"
+    return AttemptEnded(task_id, worker_id, attempt, reason, code, number, text, usage, incarnation)
 
 
 def signal_name(number: int) -> str:

@@ -16,6 +16,7 @@ import re
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class RunLoop:
 
     Args:
         state: what is to be run. engine: what carries it. clock: ns, never going back.
-        lease_s: a worker that is silent for longer is lost.
+        heartbeat_s: between a worker's signs of life. lease_s: a worker that is silent for longer is lost.
         grace_s: between asking commands to end and killing them, when the run is interrupted.
         run_dir: the folder for the outputs of the attempts.
         on_event: called with every event, in order; what it raises is logged, and the run goes on.
@@ -78,6 +79,7 @@ class RunLoop:
         engine: Engine,
         clock: Callable[[], int],
         *,
+        heartbeat_s: float,
         lease_s: float,
         grace_s: float,
         run_dir: Path,
@@ -86,6 +88,7 @@ class RunLoop:
         self.state = state
         self.engine = engine
         self.grace_s = grace_s
+        self._rhythm = (heartbeat_s, lease_s)
         self.attempts: list[Attempt] = []
         self.interrupted = False
         self._clock = clock
@@ -105,9 +108,9 @@ class RunLoop:
             self._tell(self.state.fail_unsatisfiable(self._now()))
             if not self.state.done:
                 self._logs.mkdir(parents=True, exist_ok=True)
-                self.engine.open(self.state.workers)
+                self.engine.open(uuid.uuid4().hex, *self._rhythm)
                 for worker in self.state.workers:
-                    self._expect(worker.worker_id)
+                    self._bring_up(worker)
             while not self.state.done and not self.interrupted:
                 self._step()
             if not self.state.done:
@@ -159,30 +162,32 @@ class RunLoop:
             will_return = self._restarts[report.worker_id] <= MAX_RESTARTS
             self._tell(self.state.absorb(WorkerLost(report.worker_id, report.message, now, will_return), now))
             if will_return:
-                self.engine.restart(report.worker_id)
-                self._expect(report.worker_id)
+                self._bring_up(next(w for w in self.state.workers if w.worker_id == report.worker_id))
             else:
                 logger.error("worker %s was lost %d times and stays away", report.worker_id, MAX_RESTARTS + 1)
                 self._tell(self.state.fail_unsatisfiable(now))
 
-    def _expect(self, worker_id: str) -> None:
-        """The worker was told to come up, which may take longer than a lease."""
-        self._coming_up.add(worker_id)
-        self._liveness.hear(worker_id, self._now() + int(STARTUP_S * NS))
+    def _bring_up(self, worker: Worker) -> None:
+        """Tell a worker to come up, which may take longer than a lease."""
+        self.engine.bring_up(worker, self.state.incarnation(worker.worker_id) + 1)
+        self._coming_up.add(worker.worker_id)
+        self._liveness.hear(worker.worker_id, self._now() + int(STARTUP_S * NS))
 
     def _make_order(self, fact: AttemptStarted, now: int) -> Start:
         """The order that carries a choice out."""
         task = self.state.tasks[self._index[fact.task_id]]
         stem = str(self._logs / f"{self._file_name(fact.task_id)}.{fact.attempt}")
+        stdout, stderr = stem + ".out", stem + ".err"
         order = Start(
             fact.task_id,
             fact.worker_id,
             fact.attempt,
+            self.state.incarnation(fact.worker_id),
             task.command,
             float(task.cpu_cores_required),
             int(task.memory_required_mb),
-            stem + ".out",
-            stem + ".err",
+            stdout,
+            stderr,
         )
         self._open[fact.task_id, fact.attempt] = (now, order)
         return order
@@ -222,8 +227,8 @@ class RunLoop:
                 event.message if failed else "",  # type: ignore[union-attr]
                 event.usage.peak_memory_mb if event.usage else None,
                 event.usage.cpu_seconds if event.usage else None,
-                order.stdout,
-                order.stderr,
+                order.stdout or os.devnull,
+                order.stderr or os.devnull,
             )
         )
 
@@ -340,11 +345,12 @@ def run(
         raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
     state = State(graph, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy)
     folder = claim_run_dir(run_dir) if len(graph) else Path(run_dir or RUNS)
-    engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env, heartbeat_s=heartbeat_s)
+    engine = LocalEngine(cwd=None if cwd is None else os.fspath(cwd), env=env)
     loop = RunLoop(
         state,
         engine,
         time.monotonic_ns,
+        heartbeat_s=heartbeat_s,
         lease_s=lease_s,
         grace_s=grace_s,
         run_dir=folder.absolute(),
