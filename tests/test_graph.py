@@ -405,3 +405,38 @@ def test_demand_classes_have_few_members_in_common_resources():
         amounts = [given[classes.class_of == c, 0] for c in range(len(classes.class_demand))]
         assert classes.class_demand.tolist() == [[of.min(), 0] for of in amounts]
         assert all(lower.max() < upper.min() for lower, upper in pairwise(amounts))
+
+
+def test_how_a_command_is_to_be_run_is_checked_and_kept():
+    good = Task("a", "x", cwd="/tmp", env={"A": "1"}, stdin="in", timeout=1.5, grace=0, enforce_memory=False)
+    assert TaskGraph([good]).tasks == [good]
+    named = [
+        ("cwd", 3, "a path as a string is wanted"),
+        ("cwd", "", "it names no file"),
+        ("stdin", "a\0b", "it names no file"),
+        ("env", "A=1", "a mapping of names to strings is wanted"),
+        ("env", {"A": 1}, "a string is wanted"),
+        ("env", {"A=B": "1"}, "no '=' or NUL may be in it"),
+        ("env", {"": "1"}, "no '=' or NUL may be in it"),
+        ("env", {"A": "\0"}, "no '=' or NUL may be in it"),
+        ("timeout", "90s", "a number of seconds is wanted"),
+        ("timeout", 0, "more than 0 seconds are wanted"),
+        ("timeout", -1.0, "it must be between 0 and"),
+        ("grace", float("nan"), "it must be between 0 and"),
+        ("enforce_memory", 1, "true or false is wanted"),
+    ]
+    for field, value, words in named:
+        (problem,) = problems_of([good, {"task_id": "b", "command": "x", field: value}])
+        assert problem.where == "b" and words in problem.message, problem
+
+
+def test_unusual_ways_to_run_a_command_are_made_plain():
+    odd = Task(np.str_("a"), "x", cwd=np.str_("/"), env={np.str_("A"): np.str_("1")}, timeout=np.float32(2))
+    (task,) = TaskGraph([odd]).tasks
+    assert (task.cwd, task.env, task.timeout) == ("/", {"A": "1"}, 2.0) and type(task.cwd) is str
+
+
+def test_memory_is_enforced_where_it_was_asked_for_or_is_not_the_default():
+    assert [Task("a", "x").limit_mb, Task("a", "x", memory_required_mb=64).limit_mb] == [None, 64]
+    assert Task("a", "x", enforce_memory=True).limit_mb == 128
+    assert Task("a", "x", memory_required_mb=64, enforce_memory=False).limit_mb is None

@@ -93,11 +93,13 @@ cdef inline int64_t as_millicores(object value) noexcept:
 # Where the fields stand in a Task, in bytes from its beginning. A call for each of them would cost as much as all
 # that is done with them.
 cdef enum:
-    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS, N_FIELDS
+    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS,
+    FIRST_MANNER, N_FIELDS = FIRST_MANNER + 6
 
 FIELDS = (
     "task_id", "command", "dependencies", "cpu_cores_required", "memory_required_mb",
     "priority", "duration", "max_retries", "resources", "status",
+    "cwd", "env", "stdin", "timeout", "grace", "enforce_memory",
 )
 cdef Py_ssize_t[N_FIELDS] offsets
 
@@ -191,7 +193,8 @@ def read_tasks(list tasks, object pending, dict known):
     cdef object value
     cdef object task
     cdef object kind = Task
-    cdef list ids = [None] * n, rows = [None] * n, vectors = []
+    cdef list ids = [None] * n, rows = [None] * n, vectors = [], mannered = []
+    cdef int f
     cdef Index index = Index(ids)
     dep_ptr_array = np.empty(n + 1, dtype=np.int64)
     demand_array = np.empty((n, 2), dtype=np.int32)
@@ -260,6 +263,10 @@ def read_tasks(list tasks, object pending, dict known):
             retries[i] = <int32_t>whole
         if field(task, RESOURCES) is not None:
             any_resources = True
+        for f in range(FIRST_MANNER, N_FIELDS):
+            if field(task, f) is not None:
+                mannered.append(task)
+                break
         if field(task, STATUS) is not pending:
             return None
     if known and not known.keys().isdisjoint(ids):
@@ -269,7 +276,7 @@ def read_tasks(list tasks, object pending, dict known):
         return None
     return (
         ids, dep_ptr_array, deps, demand_array, duration_array, any_duration, priority_array, retries_array,
-        any_resources, vectors,
+        any_resources, vectors, mannered,
     )
 
 

@@ -92,11 +92,11 @@ class CompiledGraph:
         self,
         tasks: Iterable[Task | Mapping[str, Any]],
         *,
-        known: Mapping[str, int] | None = None,
+        known: dict[str, int] | None = None,
         resources: Sequence[str] = RESERVED_RESOURCES,
     ) -> None:
         self.tasks: list[Task] = _as_structs(Task, tasks, "tasks")
-        self._known = dict(known or {})
+        self._known = known or {}
         self._ids: list[str] | None = None
         self._classes: DemandClasses | None = None
         try:
@@ -187,10 +187,12 @@ class CompiledGraph:
         if read is None:
             raise _Odd
         self._ids, dep_ptr, deps, demand, self.duration, self.has_durations = read[:6]
-        self.priority, self.max_retries, any_resources, vectors = read[6:]
+        self.priority, self.max_retries, any_resources, vectors, mannered = read[6:]
         found = Findings("")
         for command in vectors:
             found.check_command(command)
+        for task in mannered:
+            found.check_manner(task)
         _plain(not found.problems)
         self._set_rows(dep_ptr, deps)
         _plain(len(self.order) == len(self) and _fits_clock(self.duration))
@@ -357,6 +359,12 @@ def _set_right(tasks: list[Task], before: Mapping[str, int] | None = None) -> li
             duration=None if task.duration is None else float(task.duration),
             max_retries=None if task.max_retries is None else int(task.max_retries),
             resources=None if task.resources is None else {plain(k): int(x) for k, x in task.resources.items()},
+            cwd=None if task.cwd is None else plain(task.cwd),
+            env=None if task.env is None else {plain(k): plain(x) for k, x in task.env.items()},
+            stdin=None if task.stdin is None else plain(task.stdin),
+            timeout=None if task.timeout is None else float(task.timeout),
+            grace=None if task.grace is None else float(task.grace),
+            enforce_memory=task.enforce_memory,
         )
         for task in tasks
     ]

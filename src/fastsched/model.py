@@ -80,14 +80,34 @@ class Task(_TaskHead, kw_only=True):
         duration: expected seconds; None counts as 1 in virtual time.
         max_retries: failures that the task survives; None takes the call's `max_retries`.
         resources: further whole-number demands by name, such as `{"gpu": 1}`.
-        status: where the task stands; input is PENDING.
+        cwd: the folder that the command runs in; None: that of the run.
+        env: variables that are added to the environment of the run.
+        stdin: the file that the command reads; None: an empty one.
+        timeout: seconds, more than 0; an attempt that takes longer is ended, and has failed.
+        grace: seconds between asking an attempt to end (SIGTERM) and killing it; None: that of the run.
+        enforce_memory: whether an attempt that takes more than `memory_required_mb` is killed; None: it is, where
+            that is not the default.
+        status: where the task stands; input is PENDING, and of a submitted task it is kept up to date.
     """
 
     priority: int = 0
     duration: float | None = None
     max_retries: int | None = None
     resources: Mapping[str, int] | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] | None = None
+    stdin: str | None = None
+    timeout: float | None = None
+    grace: float | None = None
+    enforce_memory: bool | None = None
     status: TaskStatus = TaskStatus.PENDING
+
+    @property
+    def limit_mb(self) -> int | None:
+        """What the command may take at most, in MB; None: nothing is enforced."""
+        default = _TaskHead.__struct_defaults__[-1]
+        wanted = self.enforce_memory if self.enforce_memory is not None else self.memory_required_mb != default
+        return int(self.memory_required_mb) if wanted else None
 
     def find_problems(self, where: str) -> list[Problem]:
         """Everything that is wrong with this task alone; `where` is used when it has no usable id."""
@@ -103,6 +123,7 @@ class Task(_TaskHead, kw_only=True):
         if self.max_retries is not None:
             found.check_whole("max_retries", self.max_retries, 0, AMOUNT_LIMIT)
         found.check_resources(self.resources)
+        found.check_manner(self)
         found.check_pending(self.status)
         return found.problems
 
@@ -256,6 +277,34 @@ class Findings:
         else:
             for word in words:
                 self.check_text("command", cast("str", word))
+
+    def check_manner(self, task: Task) -> None:
+        """Where, with what and for how long the command runs."""
+        for field in ("cwd", "stdin"):
+            value = getattr(task, field)
+            if value is not None and not isinstance(value, str):
+                self.refuse("bad_type", field, value, "a path as a string is wanted")
+            elif value is not None and (not value or "\0" in value):
+                self.refuse("bad_value", field, value, "it names no file")
+            elif value is not None:
+                self.check_text(field, value)
+        if task.env is not None and not isinstance(task.env, Mapping):
+            self.refuse("bad_type", "env", task.env, "a mapping of names to strings is wanted")
+        for name, value in task.env.items() if isinstance(task.env, Mapping) else ():
+            if not isinstance(name, str) or not isinstance(value, str):
+                self.refuse("bad_type", f"env[{show_value(name)}]", value, "a string is wanted")
+            elif not name or "=" in name or "\0" in name + value:
+                self.add("bad_value", "env", name, f"env[{show_value(name)}] cannot be set: no '=' or NUL may be in it")
+            else:
+                self.check_text("env", name + value)
+        for field in ("timeout", "grace"):
+            value = getattr(task, field)
+            if value is not None:
+                self.check_seconds(field, value)
+        if is_number(task.timeout) and as_float(task.timeout) == 0:
+            self.refuse("bad_value", "timeout", task.timeout, "more than 0 seconds are wanted")
+        if task.enforce_memory is not None and not isinstance(task.enforce_memory, bool):
+            self.refuse("bad_type", "enforce_memory", task.enforce_memory, "true or false is wanted")
 
     def check_pending(self, value: object) -> None:
         """A task is given as one that has not begun."""
