@@ -11,14 +11,17 @@ from fastsched.events import (
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    CancelRequested,
     RoomReserved,
     TaskCancelled,
     TaskFailed,
     TaskOvertaken,
     TasksSubmitted,
+    WorkerExpected,
     WorkerJoined,
     WorkerLost,
     WorkerQuarantined,
+    WorkersSettled,
     WorkerTrusted,
 )
 from fastsched.graph import WorkerTable
@@ -124,18 +127,18 @@ def test_what_no_worker_can_hold_fails_at_once_and_what_none_is_left_for_later()
         [Task("big", "x", (), 9), Task("two", "x", (), 2), Task("one", "x")],
         [Worker("w1", 1, 512), Worker("w2", 2, 512)],
     )
-    (told,) = state.fail_unsatisfiable(0)
+    (told,) = state.absorb(WorkersSettled(0), 0)
     assert (told.task_id, told.reason) == (
         "big",
         Reason.UNSATISFIABLE,
     ) and "'w2', would need 7 cores more" in told.message
     join(state, "w1")
     assert [start.task_id for start in state.decide(1)] == ["one"]
-    assert state.fail_unsatisfiable(2) == [], "w2 is still expected"
+    assert state.absorb(WorkersSettled(2), 2) == [], "w2 is still expected"
     lost, stuck = state.absorb(WorkerLost("w2", "it never came"), 3)
     assert lost == WorkerLost("w2", "it never came", 3)
     assert (stuck.task_id, stuck.at_ns) == ("two", 3) and "'w1', would need 1 core more" in stuck.message
-    assert [told.task_id for told in state.fail_unsatisfiable(3)] == ["two"]
+    assert [told.task_id for told in state.absorb(WorkersSettled(3), 3)] == ["two"]
 
 
 def test_a_report_of_a_worker_that_does_not_run_the_attempt_is_stale():
@@ -154,7 +157,7 @@ def test_a_later_submission_has_its_own_order_and_its_own_cycles():
     with pytest.raises(ValidationError, match="b -> c -> b"):
         state.absorb(TasksSubmitted([Task("b", "x", ["c"]), Task("c", "x", ["b"])], 0), 0)
     later = [Task("head", "x", duration=1), Task("tail", "x", ["head", "a"], duration=99), Task("b", "x", duration=50)]
-    assert state.absorb(TasksSubmitted(later, 0), 0) == []
+    assert state.absorb(TasksSubmitted(later, 0), 0) == [TasksSubmitted(later, 0)]
     join(state, "w")
     for i, task_id in enumerate(("head", "b", "a", "tail")):
         assert state.decide(i) == [AttemptStarted(task_id, "w", 1, i)]
@@ -207,3 +210,64 @@ def test_a_submission_of_the_past_brings_no_resource():
     with pytest.raises(InternalError, match="time went back"):
         state.absorb(TasksSubmitted([Task("b", "x", resources={"gpu": 1})], 4), 4)
     assert state.digest() == before and state.resources == ("cpu_millicores", "memory_mb")
+
+
+def test_a_running_task_is_cancelled_when_its_command_has_ended():
+    """Until then it keeps its room: what takes its place must not run beside it."""
+    state = open_state([Task("a", "x"), Task("b", "x"), Task("c", "x", ["a"])], [Worker("w", 1, 128)])
+    join(state, "w")
+    state.decide(0)
+    assert state.absorb(CancelRequested("a", 1), 1) == [CancelRequested("a", 1)]
+    assert state.absorb(CancelRequested("a", 2), 2) == [] and state.decide(2) == []
+    ended, a, c = state.absorb(AttemptEnded("a", "w", 1, Reason.SIGNAL, signal=15, message="ended"), 3)
+    assert ended == AttemptFailed("a", "w", 1, 3, Reason.CANCELLED, False, signal=15, message="ended")
+    assert (a.task_id, a.reason) == ("a", Reason.CANCELLED) and (c.task_id, c.cause_id) == ("c", "a")
+    assert state.decide(3) == [AttemptStarted("b", "w", 1, 3)]
+    state.check()
+
+
+def test_a_cancelled_task_that_completes_first_has_completed():
+    state = open_state([Task("a", "x")], [Worker("w", 1, 128)])
+    join(state, "w")
+    state.decide(0)
+    state.absorb(CancelRequested("a", 1), 1)
+    assert state.absorb(AttemptEnded("a", "w", 1, None, 0), 2) == [AttemptCompleted("a", "w", 1, 2)]
+    assert state.absorb(CancelRequested("a", 3), 3) == []
+
+
+def test_what_waits_is_cancelled_at_once_and_what_is_lost_is_not_tried_again():
+    state = open_state([Task("a", "x"), Task("b", "x")], [Worker("w", 1, 128)])
+    join(state, "w")
+    state.decide(0)
+    assert [(e.task_id, e.reason) for e in state.absorb(CancelRequested("b", 1), 1)] == [("b", Reason.CANCELLED)]
+    state.absorb(CancelRequested("a", 1), 1)
+    stale = AttemptEnded("a", "w", 1, Reason.EXIT, 1, incarnation=9)
+    assert state.absorb(stale, 2) == [] and state.n_running == 1
+    _, lost, failed = state.absorb(WorkerLost("w", "gone", will_return=True), 3)
+    assert not lost.will_retry and (failed.task_id, failed.reason) == ("a", Reason.CANCELLED)
+    assert state.done
+    state.check()
+
+
+def test_what_only_an_expected_worker_could_hold_waits_until_no_other_will_come():
+    state = open_state([], [])
+    (told,) = state.absorb(WorkerExpected(Worker("w", 2, 128), 0), 0)
+    assert told.worker.worker_id == "w"
+    with pytest.raises(InternalError, match="is known"):
+        state.absorb(WorkerExpected(Worker("w", 2, 128), 0), 0)
+    _, stuck = state.absorb(TasksSubmitted([Task("a", "x", (), 2), Task("b", "x", (), 3)], 1), 1)
+    assert stuck.task_id == "b" and state.decide(1) == []
+    assert [(e.task_id, e.reason) for e in state.absorb(WorkersSettled(2), 2)] == [("b", Reason.UNSATISFIABLE)]
+    join_at_3 = state.absorb(WorkerJoined("w", 3), 3)
+    assert join_at_3 == [WorkerJoined("w", 3)] and state.decide(3) == [AttemptStarted("a", "w", 1, 3)]
+
+
+def test_a_state_that_forgets_lets_go_of_what_has_ended():
+    state = open_state([], [Worker("w", 1, 128)], forget=True)
+    join(state, "w")
+    state.absorb(TasksSubmitted([Task("a", "x"), Task("b", "x", ["a"]), Task("c", "x")], 0), 0)
+    state.decide(0)
+    state.absorb(AttemptEnded("a", "w", 1, None, 0), 1)
+    state.absorb(CancelRequested("c", 1), 1)
+    assert [task.task_id for task in state.tasks] == ["", "b", ""]
+    assert "completed" in state.explain("a").text and state.decide(2) == [AttemptStarted("b", "w", 1, 2)]

@@ -19,6 +19,7 @@ __all__ = [
     "AttemptEnded",
     "AttemptFailed",
     "AttemptStarted",
+    "CancelRequested",
     "Choice",
     "Event",
     "Fact",
@@ -34,6 +35,7 @@ __all__ = [
     "TasksSubmitted",
     "Usage",
     "WorkerDraining",
+    "WorkerExpected",
     "WorkerFact",
     "WorkerHeard",
     "WorkerJoined",
@@ -43,6 +45,7 @@ __all__ = [
     "WorkerQuarantined",
     "WorkerResized",
     "WorkerTrusted",
+    "WorkersSettled",
 ]
 
 
@@ -193,6 +196,26 @@ class TaskCancelled(msgspec.Struct, frozen=True, tag=True, array_like=True):
     at_ns: int
 
 
+class CancelRequested(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A task is not wanted any more; where its command runs, it counts until that has ended."""
+
+    task_id: str
+    at_ns: int
+
+
+class WorkerExpected(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A new worker was told to come up: what only it could hold waits for it."""
+
+    worker: Worker
+    at_ns: int
+
+
+class WorkersSettled(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """No other worker will come than those that are there or expected: what none of them could hold fails."""
+
+    at_ns: int
+
+
 class WorkerJoined(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker is there and takes tasks: one that is known, or a new one with its capacity."""
 
@@ -268,8 +291,8 @@ class WorkerTrusted(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 Choice = AttemptStarted | TaskOvertaken | RoomReserved
-WorkerFact = WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized
-Fact = TasksSubmitted | TaskCancelled | AttemptEnded | WorkerFact | Choice
+WorkerFact = WorkerExpected | WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized
+Fact = TasksSubmitted | TaskCancelled | CancelRequested | AttemptEnded | WorkerFact | WorkersSettled | Choice
 Event = (
     AttemptStarted
     | AttemptCompleted
@@ -279,6 +302,9 @@ Event = (
     | TaskUnsatisfiable
     | TaskOvertaken
     | RoomReserved
+    | TasksSubmitted
+    | CancelRequested
+    | WorkerExpected
     | WorkerJoined
     | WorkerDraining
     | WorkerLeft

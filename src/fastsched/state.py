@@ -23,6 +23,7 @@ from .events import (
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    CancelRequested,
     Event,
     Fact,
     RoomReserved,
@@ -32,6 +33,7 @@ from .events import (
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
+    WorkerExpected,
     WorkerFact,
     WorkerJoined,
     WorkerLeft,
@@ -39,6 +41,7 @@ from .events import (
     WorkerOnProbation,
     WorkerQuarantined,
     WorkerResized,
+    WorkersSettled,
     WorkerTrusted,
 )
 from .explain import Explanation, describe_misfit, explain_task
@@ -52,6 +55,7 @@ __all__ = ["Snapshot", "State"]
 
 RUNNING = 2
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
+FORGOTTEN = Task("", "")  # stands for a task that has ended and is not needed any more
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class State:
     Args:
         graph: the first tasks; more may be submitted. table: the first workers; more may join.
         rank, fit, max_retries, policy: as in `schedule()`; the rank of a task is that within its submission.
+        forget: give up the `Task` of each that has ended, for a state that lives long; there is no `plan` then.
     """
 
     def __init__(
@@ -83,13 +88,14 @@ class State:
         fit: str,
         max_retries: int,
         policy: Policy | None = None,
+        forget: bool = False,
     ) -> None:
         self.resources = graph.resources
         self.ids: list[str] = list(graph.ids)
         self.tasks: list[Task] = list(graph.tasks)
         self.workers: list[Worker] = list(table.workers)
         self._rank, self._max_retries = rank, max_retries
-        self._graph: CompiledGraph | None = graph
+        self._graph: CompiledGraph | None = None if forget else graph
         self._core = make_core(
             graph,
             table,
@@ -103,6 +109,8 @@ class State:
         )
         self._task = dict(zip(self.ids, range(len(self.ids))))
         self._worker = {worker.worker_id: w for w, worker in enumerate(self.workers)}
+        self._forget = forget
+        self._unwanted: set[int] = set()  # running tasks whose cancellation was asked for
         self._told = 0  # failures for good that have been told
         self._noticed = 0  # notices of the core that have been told
 
@@ -128,9 +136,14 @@ class State:
             events = []
         elif isinstance(fact, TasksSubmitted):
             self._submit(fact.tasks, now)
-            events = []
+            events = [fact]
         elif isinstance(fact, TaskCancelled):
             events = self._cancel(fact.task_id, now, "it was cancelled")
+        elif isinstance(fact, CancelRequested):
+            events = self._absorb_request(fact, now)
+        elif isinstance(fact, WorkersSettled):
+            self._core.fail_unsatisfiable(now)
+            events = []
         elif isinstance(fact, TaskOvertaken):
             self._core.overtook(self._task[fact.task_id], now)
             events = []
@@ -178,11 +191,6 @@ class State:
         """When `decide` should be called though nothing was reported, or None."""
         return self._core.next_wake()
 
-    def fail_unsatisfiable(self, now: int) -> list[Event]:
-        """Fail what none of the workers that are there or expected could ever hold."""
-        self._core.fail_unsatisfiable(now)
-        return self._tell(now)
-
     def cancel_all(self, now: int) -> list[Event]:
         """End every task that has not come to its end, running ones first."""
         events: list[Event] = []
@@ -197,11 +205,17 @@ class State:
         incarnation = self._core.incarnation_of(worker) if fact.incarnation is None else fact.incarnation
         if self._core.attempt_of(task)[1] != worker:
             incarnation = -1  # a report of another worker than the one that runs it is stale
-        if fact.reason is None:
+        reason = fact.reason
+        if reason is None:
             if not self._core.finished(task, fact.attempt, incarnation, now):
                 return []
+            self._let_go(task)
             return [AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)]
-        if not self._core.failed(task, fact.attempt, incarnation, now, CODE_OF_REASON[fact.reason]):
+        if task in self._unwanted and self._is_open(task, fact.attempt, worker, incarnation):
+            self._unwanted.discard(task)
+            self._core.cancel(task, now)
+            reason = Reason.CANCELLED
+        elif not self._core.failed(task, fact.attempt, incarnation, now, CODE_OF_REASON[reason]):
             return []
         return [
             AttemptFailed(
@@ -209,7 +223,7 @@ class State:
                 fact.worker_id,
                 fact.attempt,
                 now,
-                fact.reason,
+                reason,
                 self._is_pending(task),
                 fact.exit_code,
                 fact.signal,
@@ -217,6 +231,25 @@ class State:
                 fact.usage,
             )
         ]
+
+    def _is_open(self, task: int, attempt: int, worker: int, incarnation: int) -> bool:
+        """Whether this is the attempt that runs."""
+        return (
+            self._core.state_of(task) == RUNNING
+            and self._core.attempt_of(task) == (attempt, worker)
+            and self._core.incarnation_of(worker) == incarnation
+        )
+
+    def _absorb_request(self, fact: CancelRequested, now: int) -> list[Event]:
+        """A task that runs is cancelled when its command has ended, another one at once."""
+        task = self._task[fact.task_id]
+        if self._core.state_of(task) != RUNNING:
+            return self._cancel(fact.task_id, now, "it was cancelled")
+        if task in self._unwanted:
+            return []
+        self._core.advance(now)
+        self._unwanted.add(task)
+        return [fact]
 
     def _absorb_worker(self, fact: WorkerFact, now: int) -> list[Event]:
         """What happens to a worker, and to what it runs."""
@@ -239,6 +272,13 @@ class State:
             self.workers[worker] = fact.worker
         if isinstance(fact, WorkerResized):
             return [fact]
+        if isinstance(fact, WorkerExpected):
+            capacity = WorkerTable([fact.worker], self.resources).capacity
+            if fact.worker.worker_id in self._worker:
+                raise InternalError(f"worker {fact.worker.worker_id!r} is new, and is known")
+            self._worker[fact.worker.worker_id] = self._core.add_workers(capacity, now, expected=True)
+            self.workers.append(fact.worker)
+            return [fact]
         worker = self._worker[fact.worker_id]
         if isinstance(fact, WorkerJoined):
             self._core.add_worker(worker, now)
@@ -252,6 +292,9 @@ class State:
         events: list[Event] = [fact]
         for task in self._core.remove_worker(worker, now, will_return, lost):
             attempt = self._core.attempt_of(task)[0]
+            if task in self._unwanted:
+                self._unwanted.discard(task)
+                self._core.cancel(task, now)
             pending = self._is_pending(task)
             events.append(
                 AttemptFailed(
@@ -264,6 +307,7 @@ class State:
         """Cancel one task; its open attempt, if there is one, failed with it."""
         task = self._task[task_id]
         running = self._core.state_of(task) == RUNNING
+        self._unwanted.discard(task)
         if not self._core.cancel(task, now) or not running:
             return []
         attempt, worker = self._core.attempt_of(task)
@@ -283,7 +327,7 @@ class State:
             self._task[task_id] = len(self._task)
         self.ids += batch.ids
         self.tasks += batch.tasks
-        self._graph = batch if len(self.ids) == len(batch) else None
+        self._graph = batch if len(self.ids) == len(batch) and not self._forget else None
 
     # ------------------------------------------------------------ reads
 
@@ -341,6 +385,7 @@ class State:
             core.next_wake(),
             self.ids,
             sorted(self._worker),
+            sorted(self._unwanted),
         )
         hashed.update(repr(rest).encode("utf-8", "surrogatepass"))
         return hashed.hexdigest()
@@ -348,6 +393,12 @@ class State:
     def check(self) -> None:
         """Recount every invariant of the core. Raises InternalError."""
         self._core.check()
+
+    def _let_go(self, task: int) -> None:
+        """The task has ended."""
+        self._unwanted.discard(task)
+        if self._forget:
+            self.tasks[task] = FORGOTTEN
 
     def _is_pending(self, task: int) -> bool:
         return STATUS_OF_STATE[self._core.state_of(task)] is TaskStatus.PENDING
@@ -382,6 +433,7 @@ class State:
             cause = int(columns["cause"][task])
             message = self._describe_misfit(task) if reason is Reason.UNSATISFIABLE else ""
             events.append(TaskFailed(self.ids[task], now, reason, self.ids[cause] if cause >= 0 else None, message))
+            self._let_go(task)
         return events
 
     def _describe_misfit(self, task: int) -> str:

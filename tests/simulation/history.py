@@ -22,6 +22,7 @@ from fastsched.events import (
     WorkerOnProbation,
     WorkerQuarantined,
     WorkerResized,
+    WorkersSettled,
     WorkerTrusted,
 )
 from fastsched.graph import WorkerTable
@@ -249,7 +250,7 @@ class History:
         if self.check_often or self.seed % 4 == 0:
             self.compare()
         self.digests[len(self.facts)] = (self.now, self.state.digest())
-        events = self.state.fail_unsatisfiable(self.now)
+        events = self.state.absorb(WorkersSettled(self.now), self.now)
         self.ghost.told(None, events, self.now)
         for task_id, task in self.ghost.tasks.items():
             demand(task.status in ("COMPLETED", "FAILED"), f"{task_id} stands still, {task.status}")

@@ -38,6 +38,7 @@ from ..events import (
     WorkerJoined,
     WorkerLost,
     WorkerQuarantined,
+    WorkersSettled,
 )
 from ..graph import CompiledGraph, read_both
 from ..model import Reason, Task, Worker, as_float, is_number
@@ -105,7 +106,7 @@ class RunLoop:
     def run(self) -> None:
         """Run everything to its end, or until `interrupt` is called."""
         try:
-            self._tell(self.state.fail_unsatisfiable(self._now()))
+            self._tell(self.state.absorb(WorkersSettled(self._now()), self._now()))
             if not self.state.done:
                 self._logs.mkdir(parents=True, exist_ok=True)
                 self.engine.open(uuid.uuid4().hex, *self._rhythm)
@@ -165,7 +166,7 @@ class RunLoop:
                 self._bring_up(next(w for w in self.state.workers if w.worker_id == report.worker_id))
             else:
                 logger.error("worker %s was lost %d times and stays away", report.worker_id, MAX_RESTARTS + 1)
-                self._tell(self.state.fail_unsatisfiable(now))
+                self._tell(self.state.absorb(WorkersSettled(now), now))
 
     def _bring_up(self, worker: Worker) -> None:
         """Tell a worker to come up, which may take longer than a lease."""
