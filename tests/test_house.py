@@ -43,6 +43,7 @@ FLOORS = {
     "columns": 3,
     "events": 3,
     "plan": 3,
+    "attempts": 4,
     "_core": 4,
     "graph": 4,
     "explain": 4,
@@ -80,10 +81,12 @@ CLEAN = (
     "events",
     "model",
     "plan",
+    "attempts",
     "errors",
     "names",
     "gantt",
     "runtime/liveness",
+    "runtime/record",
 )
 BANNED = {
     "time",

@@ -30,7 +30,7 @@ from fastsched.events import (
 )
 from fastsched.graph import WorkerTable
 from fastsched.planner import TaskGraph
-from fastsched.runtime.scheduler import MAX_RESTARTS, RunLoop
+from fastsched.runtime.loop import MAX_FAILED_STARTS, Loop, Rhythm
 from fastsched.state import State
 
 S = 1_000_000_000
@@ -88,10 +88,17 @@ def play(tmp_path, tasks, workers, *script, lease_s=10.0):
     graph = TaskGraph(tasks)
     state = State(graph, WorkerTable(workers, graph.resources), rank="fifo", fit="most-free", max_retries=3)
     told = []
-    seconds = {"heartbeat_s": 1.0, "lease_s": lease_s, "grace_s": 2.0}
-    loop = RunLoop(state, engine, engine.clock, **seconds, run_dir=tmp_path, on_event=told.append)
-    loop.run()
+    rhythm = Rhythm(1.0, lease_s, 2.0)
+    loop = Loop(
+        state, engine, engine.clock, tell=told.extend, rhythm=rhythm, run_id="r", logs=tmp_path / "logs", settled=True
+    )
+    loop.serve(lambda: state.done)
     return engine, told, loop
+
+
+def interleave(steps, between):
+    """The steps, with another between each two."""
+    return [step for pair in zip(steps, [between] * len(steps)) for step in pair][:-1]
 
 
 def ok(task_id, worker_id, attempt=1):
@@ -161,16 +168,27 @@ def test_reports_that_lay_unread_while_this_process_was_stopped_count(tmp_path):
     assert not [call for call in engine.calls if call[0] == "lose"]
 
 
-def test_a_worker_that_is_lost_too_often_stays_away(tmp_path):
+def test_a_worker_that_is_lost_again_and_again_comes_back_later_each_time(tmp_path):
+    """Until it completes something; its task survives three losses."""
     script = []
-    for _ in range(MAX_RESTARTS + 1):
-        script += [(0, [up("w1")]), (1, [WorkerLost("w1", "gone")])]
-    engine, told, _ = play(tmp_path, [Task("a", "x"), Task("b", "x", ["a"])], [TWO[0]], *script)
-    assert [call[2] for call in engine.calls if call[0] == "bring up"] == list(range(1, MAX_RESTARTS + 2))
+    for wait_s in (0, 0.5, 1, 2):
+        script += [(0, [up("w1")]), (1, [WorkerLost("w1", "gone")]), (wait_s, [])]
+    script += [(0, [up("w1")]), (1, [ok("c", "w1")]), (1, [WorkerLost("w1", "gone")]), (0, []), (0, [up("w1")])]
+    tasks = [Task("a", "x"), Task("b", "x", ["a"]), Task("c", "x"), Task("d", "x")]
+    engine, told, _ = play(tmp_path, tasks, [TWO[0]], *script, (1, [ok("d", "w1", 2)]))
+    assert [call[2] for call in engine.calls if call[0] == "bring up"] == [1, 2, 3, 4, 5, 6]
     assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [
         ("a", Reason.WORKER_LOST),
         ("b", Reason.DEPENDENCY),
     ]
+    assert [e.at_ns / S for e in told if isinstance(e, WorkerJoined)] == [0, 1, 2.5, 4.5, 7.5, 9.5]
+
+
+def test_a_worker_that_never_comes_up_stays_away(tmp_path):
+    script = [(40, [WorkerLost("w1", "it did not come up")])] * MAX_FAILED_STARTS
+    engine, told, _ = play(tmp_path, [Task("a", "x")], [TWO[0]], *interleave(script, (60, [])))
+    assert [call[2] for call in engine.calls if call[0] == "bring up"] == [1] * MAX_FAILED_STARTS
+    assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [("a", Reason.UNSATISFIABLE)]
 
 
 def test_when_the_only_worker_that_could_hold_it_never_comes_a_task_fails(tmp_path):
@@ -180,7 +198,7 @@ def test_when_the_only_worker_that_could_hold_it_never_comes_a_task_fails(tmp_pa
         [TWO[0], Worker("w2", 4, 1024)],
         (0, [up("w1")]),
         (1, [ok("a", "w1")]),
-        *[(1, [WorkerLost("w2", "it never came up")])] * (MAX_RESTARTS + 1),
+        *interleave([(1, [WorkerLost("w2", "it never came up")])] * MAX_FAILED_STARTS, (60, [])),
     )
     assert engine.started == [("a", "w1", 1)]
     assert [(e.task_id, e.reason) for e in told if isinstance(e, TaskFailed)] == [("big", Reason.UNSATISFIABLE)]
@@ -194,7 +212,8 @@ def test_the_engine_is_closed_when_something_breaks(tmp_path):
     graph = TaskGraph([Task("a", "x")])
     state = State(graph, WorkerTable(TWO, graph.resources), rank="fifo", fit="most-free", max_retries=3)
     with pytest.raises(ZeroDivisionError):
-        RunLoop(state, engine, engine.clock, heartbeat_s=1, lease_s=10, grace_s=2, run_dir=tmp_path).run()
+        loop = Loop(state, engine, engine.clock, tell=print, rhythm=Rhythm(1, 10, 2), run_id="r", settled=True)
+        loop.serve(lambda: state.done)
     assert engine.calls[-1] == ("close", 2)
 
 
@@ -457,7 +476,7 @@ def test_a_killed_agent_loses_no_task_and_leaves_no_command():
 def test_a_stopped_agent_is_lost_when_its_lease_is_over():
     stop = "[ $FASTSCHED_ATTEMPT -gt 1 ] || { kill -STOP $PPID; exec sleep 3456.7; }"
     began = time.monotonic()
-    result = run([Task("a", stop)], TWO, heartbeat_s=0.1, lease_s=0.8)
+    result = run([Task("a", stop)], TWO, heartbeat=0.1, lease=0.8)
     assert result == {"a": "COMPLETED"} and 0.8 < time.monotonic() - began < 30
     assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
     assert "silent for more than 0.8 s" in result.attempts[0].message
@@ -470,7 +489,7 @@ INTERRUPTED = """
     stubborn = "trap '' TERM; setsid sleep 4567.8 & sleep 4567.8 & touch started; while :; do sleep 4567.8; done"
     try:
         tasks = [Task("done", "true"), Task("a", stubborn, ["done"]), Task("b", "true", ["a"])]
-        run(tasks, [Worker("w", 1, 512)], grace_s=0.3)
+        run(tasks, [Worker("w", 1, 512)], grace=0.3)
     except RunInterrupted as interruption:
         result = interruption.run
         assert isinstance(interruption, KeyboardInterrupt)
@@ -496,7 +515,7 @@ def test_interrupted_or_killed_it_leaves_no_process_behind(number):
 
 
 def test_a_second_ctrl_c_does_not_wait():
-    code = textwrap.dedent(INTERRUPTED).replace("grace_s=0.3", "grace_s=300").replace("4567.8", "5678.9")
+    code = textwrap.dedent(INTERRUPTED).replace("grace=0.3", "grace=300").replace("4567.8", "5678.9")
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: Path("started").exists() and len(marked_processes("5678.9")) >= 3)
     child.send_signal(signal.SIGINT)
@@ -509,7 +528,7 @@ def test_a_second_ctrl_c_does_not_wait():
 
 
 def test_the_longest_times_that_are_taken_are_waited_for():
-    longest = {"heartbeat_s": 999_999, "lease_s": 1_000_000, "grace_s": 1_000_000}
+    longest = {"heartbeat": 999_999, "lease": 1_000_000, "grace": 1_000_000}
     assert run([Task("a", "sleep 0.1")], TWO, **longest) == {"a": "COMPLETED"}
 
 
@@ -526,7 +545,7 @@ def test_when_asking_to_end_fails_everything_is_killed(monkeypatch):
     monkeypatch.setattr(LocalEngine, "_drain_until_gone", breaks)
     commands = ["trap '' TERM; touch a; sleep 6789.1; :", "trap '' TERM; sleep 0.1; touch b; setsid sleep 6789.1; :"]
     with pytest.raises(ZeroDivisionError):
-        run([Task(f"t{i}", command) for i, command in enumerate(commands)], TWO, on_event=interrupt, grace_s=60)
+        run([Task(f"t{i}", command) for i, command in enumerate(commands)], TWO, on_event=interrupt, grace=60)
     assert not marked_processes("6789.1")
 
 
@@ -571,10 +590,10 @@ def test_what_cannot_run_is_said_before_anything_starts():
         run([Task("a", "touch never", ["b"])], TWO)
     with pytest.raises(ValueError, match="did you mean"):
         run([Task("a", "touch never")], TWO, rank="fif")
-    with pytest.raises(ValueError, match="heartbeat_s"):
-        run([Task("a", "touch never")], TWO, lease_s=0.5)
+    with pytest.raises(ValueError, match="heartbeat"):
+        run([Task("a", "touch never")], TWO, lease=0.5)
     for wrong in (float("inf"), float("nan"), 1e300, 10**5000, -1, "1", None, True):
-        for name in ("lease_s", "heartbeat_s", "grace_s"):
+        for name in ("lease", "heartbeat", "grace"):
             with pytest.raises(ValueError, match=f"{name} is"):
                 run([Task("a", "touch never")], TWO, **{name: wrong})
     with pytest.raises(NotADirectoryError):

@@ -3,12 +3,14 @@
 from importlib.metadata import version as _version
 
 from .errors import (
+    ClosedError,
     FastschedError,
     FormatError,
     InternalError,
     MissingExtraError,
     Problem,
     RunInterrupted,
+    TaskError,
     UnsatisfiableWarning,
     ValidationError,
 )
@@ -16,15 +18,18 @@ from .model import Reason, Task, TaskStatus, Worker
 from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
-from .runtime.scheduler import run
+from .runtime.handles import Handle
+from .runtime.scheduler import Scheduler, run
 
 __version__ = _version("fastsched")
 
 __all__ = [
     "Attempt",
+    "ClosedError",
     "FailureModel",
     "FastschedError",
     "FormatError",
+    "Handle",
     "InternalError",
     "MissingExtraError",
     "Placement",
@@ -35,7 +40,9 @@ __all__ = [
     "Run",
     "RunInterrupted",
     "Schedule",
+    "Scheduler",
     "Task",
+    "TaskError",
     "TaskGraph",
     "TaskStatus",
     "UnsatisfiableWarning",

@@ -46,6 +46,12 @@ class Tables:
     def attempt_of(self, task: int) -> tuple[int, int]:
         """How many attempts the task had, and the worker of the last; -1 = none."""
 
+    def demand_of(self, task: int) -> tuple[int, ...]:
+        """The K amounts that the task is given: what it asked for, or more memory after out-of-memory."""
+
+    def presence_of(self, worker: int) -> tuple[bool, bool]:
+        """Whether the worker is there, and whether it is expected to come, or to come again."""
+
     def incarnation_of(self, worker: int) -> int:
         """How often the worker has come, from 1; 0 = never yet."""
 

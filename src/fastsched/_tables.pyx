@@ -491,6 +491,17 @@ cdef class Tables:
         self._check_task(task)
         return self.row(task).attempt, self.row(task).worker
 
+    def demand_of(self, int32_t task):
+        """What one task is given. See the .pyi."""
+        cdef int k
+        self._check_task(task)
+        return tuple([self.row(task).demand[k] for k in range(self.n_resources)])
+
+    def presence_of(self, int32_t worker):
+        """Whether one worker is there, or expected. See the .pyi."""
+        self._check_worker(worker)
+        return self.live[worker] != 0, self.expected[worker] != 0
+
     def incarnation_of(self, int32_t worker):
         """How often a worker has come. See the .pyi."""
         self._check_worker(worker)

@@ -300,9 +300,9 @@ def do_run(arguments: argparse.Namespace) -> int:
                 on_event=progress,
                 run_dir=arguments.run_dir,
                 cwd=arguments.cwd,
-                heartbeat_s=min(1.0, arguments.lease / 4),
-                lease_s=arguments.lease,
-                grace_s=arguments.grace,
+                heartbeat=min(1.0, arguments.lease / 4),
+                lease=arguments.lease,
+                grace=arguments.grace,
             )
     except RunInterrupted as interruption:
         report_run(interruption.run, progress.messages, time.perf_counter() - began, arguments.format)

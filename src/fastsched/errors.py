@@ -14,12 +14,18 @@ from typing import Any, Literal
 from .names import show_name
 
 __all__ = [
+    "ClosedError",
     "FastschedError",
     "FormatError",
     "InternalError",
+    "JournalDamaged",
+    "JournalError",
+    "JournalFull",
+    "JournalLocked",
     "MissingExtraError",
     "Problem",
     "RunInterrupted",
+    "TaskError",
     "UnsatisfiableWarning",
     "ValidationError",
 ]
@@ -109,6 +115,51 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, run: Any) -> None:
         self.run = run
         super().__init__("the run was interrupted; every command that it started has been stopped")
+
+
+class TaskError(FastschedError):
+    """A task failed for good: what the `result()` of its handle raises.
+
+    `reason` is a `fastsched.Reason`, `cause_id` for DEPENDENCY the failed task at the root of it, `attempt` the last
+    `fastsched.Attempt`, or None where none was made.
+    """
+
+    def __init__(self, task_id: str, reason: str, message: str, cause_id: str | None, attempt: Any) -> None:
+        self.task_id, self.reason, self.message = task_id, reason, message
+        self.cause_id, self.attempt = cause_id, attempt
+        super().__init__(task_id, reason, message, cause_id, attempt)
+
+    def __str__(self) -> str:
+        cause = f" (because of {show_name(self.cause_id)})" if self.cause_id else ""
+        return f"{show_name(self.task_id)} failed: {self.reason}{cause}{': ' if self.message else ''}{self.message}"
+
+
+class ClosedError(FastschedError, RuntimeError):
+    """Something was asked of a scheduler that is closed."""
+
+
+class JournalError(FastschedError, OSError):
+    """Something is the matter with a journal."""
+
+
+class JournalFull(JournalError):
+    """There is no room for the journal; nothing of what was to be kept was written, and it can be tried again."""
+
+
+class JournalLocked(JournalError):
+    """Another scheduler holds the journal; `holder` is what is known of it."""
+
+    def __init__(self, folder: str, holder: str) -> None:
+        self.folder, self.holder = folder, holder
+        super().__init__(f"the journal in {folder} is held by another scheduler ({holder})")
+
+
+class JournalDamaged(JournalError):
+    """A journal was changed or has lost something: `n_good` records are whole, `n_lost` that were synced are not."""
+
+    def __init__(self, folder: str, n_good: int, n_lost: int, message: str) -> None:
+        self.folder, self.n_good, self.n_lost = folder, n_good, n_lost
+        super().__init__(f"the journal in {folder} is damaged: {message}; {n_good} whole, {n_lost} lost")
 
 
 class InternalError(FastschedError, RuntimeError):

@@ -236,6 +236,7 @@ class WorkerLeft(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
     worker_id: str
     at_ns: int
+    will_return: bool = False
 
 
 class WorkerResized(msgspec.Struct, frozen=True, tag=True, array_like=True):

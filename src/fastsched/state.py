@@ -108,7 +108,8 @@ class State:
             tell_stuck=True,
         )
         self._task = dict(zip(self.ids, range(len(self.ids))))
-        self._worker = {worker.worker_id: w for w, worker in enumerate(self.workers)}
+        self.worker_ids: list[str] = [worker.worker_id for worker in self.workers]
+        self._worker = dict(zip(self.worker_ids, range(len(self.worker_ids))))
         self._forget = forget
         self._unwanted: set[int] = set()  # running tasks whose cancellation was asked for
         self._told = 0  # failures for good that have been told
@@ -232,6 +233,12 @@ class State:
             )
         ]
 
+    def _add_worker(self, worker: Worker) -> None:
+        """Name a worker that the core has been told of."""
+        self._worker[worker.worker_id] = len(self.workers)
+        self.workers.append(worker)
+        self.worker_ids.append(worker.worker_id)
+
     def _is_open(self, task: int, attempt: int, worker: int, incarnation: int) -> bool:
         """Whether this is the attempt that runs."""
         return (
@@ -262,8 +269,8 @@ class State:
             if worker is None:
                 if isinstance(fact, WorkerResized):
                     raise InternalError(f"worker {fact.worker.worker_id!r} has another capacity, and is not known")
-                self._worker[fact.worker.worker_id] = self._core.add_workers(capacity, now)
-                self.workers.append(fact.worker)
+                self._core.add_workers(capacity, now)
+                self._add_worker(fact.worker)
                 return [fact]
             there = self._core.worker_columns()
             if isinstance(fact, WorkerJoined) and there["live"][worker] and not there["draining"][worker]:
@@ -276,8 +283,8 @@ class State:
             capacity = WorkerTable([fact.worker], self.resources).capacity
             if fact.worker.worker_id in self._worker:
                 raise InternalError(f"worker {fact.worker.worker_id!r} is new, and is known")
-            self._worker[fact.worker.worker_id] = self._core.add_workers(capacity, now, expected=True)
-            self.workers.append(fact.worker)
+            self._core.add_workers(capacity, now, expected=True)
+            self._add_worker(fact.worker)
             return [fact]
         worker = self._worker[fact.worker_id]
         if isinstance(fact, WorkerJoined):
@@ -288,7 +295,7 @@ class State:
             return [fact]
         lost = isinstance(fact, WorkerLost)
         message = fact.message if isinstance(fact, WorkerLost) else "its worker left"
-        will_return = isinstance(fact, WorkerLost) and fact.will_return
+        will_return = fact.will_return
         events: list[Event] = [fact]
         for task in self._core.remove_worker(worker, now, will_return, lost):
             attempt = self._core.attempt_of(task)[0]
@@ -345,13 +352,52 @@ class State:
         """Where one task stands."""
         return STATUS_OF_STATE[self._core.state_of(self._task[task_id])]
 
+    def statuses(self) -> dict[str, TaskStatus]:
+        """Where every task stands, in the order of their submission."""
+        return dict(zip(self.ids, map(STATUS_OF_STATE.__getitem__, self._core.columns()["state"].tolist())))
+
+    def has_ended(self, task_id: str) -> bool:
+        """Whether a task has come to its end."""
+        return self.status(task_id) in (TaskStatus.COMPLETED, TaskStatus.FAILED)
+
+    def index_of(self, task_id: str) -> int:
+        """Where a task stands in `ids`. Raises KeyError for an id that is not known."""
+        return self._task[task_id]
+
+    def worker_index(self, worker_id: str) -> int:
+        """Where a worker stands in `workers`. Raises KeyError for an id that is not known."""
+        return self._worker[worker_id]
+
+    def open_attempt(self, task: int) -> tuple[int, str]:
+        """The last attempt of a task, and the id of its worker."""
+        attempt, worker = self._core.attempt_of(task)
+        return attempt, self.worker_ids[worker]
+
+    def amounts_of(self, task: int) -> tuple[float, int]:
+        """The cores and the memory in MB that a task is given: what it asked for, or more after out-of-memory."""
+        millicores, memory_mb = self._core.demand_of(task)[:2]
+        return millicores / 1000, memory_mb
+
+    def knows_worker(self, worker_id: str) -> bool:
+        """Whether there is, or ever was, such a worker."""
+        return worker_id in self._worker
+
+    def is_live(self, worker_id: str) -> bool:
+        """Whether a worker is there."""
+        return self._core.presence_of(self._worker[worker_id])[0]
+
+    def is_expected(self, worker_id: str) -> bool:
+        """Whether a worker is not there, and will come."""
+        live, expected = self._core.presence_of(self._worker[worker_id])
+        return expected and not live
+
     def incarnation(self, worker_id: str) -> int:
         """How often a worker has come, from 1; 0 = never yet."""
         return self._core.incarnation_of(self._worker[worker_id])
 
     def explain(self, task_id: str) -> Explanation:
         """Why a task stands where it does: in words and as data. Raises KeyError for an id that is not known."""
-        workers = [worker.worker_id for worker in self.workers]
+        workers = self.worker_ids
         dependencies = [self._task[name] for name in self.tasks[self._task[task_id]].dependencies]
         return explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
 
@@ -439,7 +485,7 @@ class State:
     def _describe_misfit(self, task: int) -> str:
         """Which worker comes nearest to holding the task, and what it lacks."""
         demand, capacity, _ = self._core.amounts()
-        workers = [worker.worker_id for worker in self.workers]
+        workers = self.worker_ids
         there = self._core.worker_columns()
         among = (there["live"] | there["expected"]) != 0
         return describe_misfit(

@@ -60,7 +60,7 @@ class Engine(Protocol):
         """Give a worker up: end it and all its commands, at once. A `WorkerLost` is reported when they have ended."""
 
     def wake(self) -> None:
-        """Make `wait_reports` return soon. May be called from a signal handler or another thread."""
+        """Make `wait_reports` return soon. May be called from a signal handler or another thread, and after `close`."""
 
     def close(self, grace_s: float) -> None:
         """Stop every command and every worker: ask first, and kill what is left after the grace."""

@@ -1,0 +1,43 @@
+"""The folder of a run: where it is, and what is in it. One run, one folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import time
+from pathlib import Path
+
+__all__ = ["RUNS", "claim_run_dir"]
+
+RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
+
+
+def claim_run_dir(named: str | os.PathLike[str] | None) -> Path:
+    """The folder for the outputs of one run, which no other run has or will have; made here.
+
+    Raises:
+        FileExistsError: where the folder that was named holds the outputs of another run.
+    """
+    if named is None:
+        folder = new_run_dir()
+        (folder / "logs").mkdir()
+        return folder
+    try:
+        (Path(named) / "logs").mkdir(parents=True)
+    except FileExistsError:
+        message = "it holds the outputs of an earlier run (logs/); name another folder, or remove that one"
+        raise FileExistsError(errno.EEXIST, message, os.fspath(named)) from None
+    return Path(named)
+
+
+def new_run_dir() -> Path:
+    """Make a folder for a run that nobody named, in the current directory; a number tells runs of one second apart."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    for number in itertools.count(1):
+        folder = RUNS / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder

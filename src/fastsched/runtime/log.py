@@ -1,0 +1,65 @@
+"""A line in the log `fastsched` for everything that happens in a run."""
+
+from __future__ import annotations
+
+import logging
+
+from ..events import (
+    AttemptCompleted,
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    TaskFailed,
+    TasksSubmitted,
+    TaskUnsatisfiable,
+    WorkerLost,
+    WorkerQuarantined,
+)
+from ..model import Reason
+from ..names import show_name
+
+__all__ = ["log_event", "logger"]
+
+logger = logging.getLogger("fastsched")
+logger.addHandler(logging.NullHandler())
+
+
+def log_event(event: Event) -> None:
+    """One line in the log `fastsched` for every event."""
+    if isinstance(event, AttemptStarted):
+        logger.debug("start %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt)
+    elif isinstance(event, AttemptCompleted):
+        logger.info(
+            "completed %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt
+        )
+    elif isinstance(event, AttemptFailed):
+        onward = "it will be retried" if event.will_retry else "no retry is left"
+        logger.warning(
+            "attempt %d of %s failed on %s: %s %s; %s",
+            event.attempt,
+            show_name(event.task_id),
+            show_name(event.worker_id),
+            event.reason,
+            event.message,
+            onward,
+        )
+    elif isinstance(event, TaskFailed):
+        cause = f" (because of {show_name(event.cause_id)})" if event.cause_id else ""
+        logger.log(
+            logging.INFO if event.reason is Reason.DEPENDENCY else logging.ERROR,
+            "failed %s: %s%s %s",
+            show_name(event.task_id),
+            event.reason,
+            cause,
+            event.message,
+        )
+    elif isinstance(event, WorkerLost):
+        logger.warning("worker %s is lost: %s", show_name(event.worker_id), event.message)
+    elif isinstance(event, WorkerQuarantined):
+        logger.warning("worker %s fails what succeeds elsewhere; it is put in quarantine", show_name(event.worker_id))
+    elif isinstance(event, TaskUnsatisfiable):
+        logger.warning("%s; it waits", event.message)
+    elif isinstance(event, TasksSubmitted):
+        logger.info("%d tasks submitted", len(event.tasks))
+    else:
+        logger.info("%s", event)

@@ -1,0 +1,612 @@
+"""The loop of a live run, one page: wait, drain, absorb, decide, journal, send.
+
+It owns the state, and nobody else touches it: what clients want is asked for by `ask`, and done here, in its turn. It
+knows an engine and a journal by their protocols, and the time only by the clock that it is given. An order leaves when
+what it follows from is journaled; a client is told when that is safe from a power cut too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ..attempts import AttemptLog, output_files
+from ..engines.base import Engine
+from ..errors import ClosedError, InternalError, JournalFull, ValidationError
+from ..events import (
+    AttemptCompleted,
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    CancelRequested,
+    Event,
+    Fact,
+    Order,
+    Report,
+    Start,
+    Stop,
+    TasksSubmitted,
+    WorkerDraining,
+    WorkerExpected,
+    WorkerHeard,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerLost,
+    WorkerResized,
+    WorkersSettled,
+)
+from ..model import Task, Worker
+from ..state import State
+from .liveness import Liveness
+from .log import logger
+from .record import Turn, encode_record
+
+__all__ = ["Keeper", "Loop", "Rhythm"]
+
+NS = 1_000_000_000
+LONGEST_WAIT_S = 1.0
+STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
+MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays away
+FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is lost again before it completed anything
+SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
+ROOM_NS = NS  # between two looks whether a full disk has room again
+Answer = TypeVar("Answer")
+
+
+class Keeper(Protocol):
+    """A journal, as the loop needs it; see `runtime/journal.py`."""
+
+    n_written: int
+    n_synced: int
+
+    def append_all(self, bodies: Sequence[bytes]) -> int:
+        """Keep these, all or none, safe from the death of any process. Raises JournalFull."""
+
+    def sync(self) -> None:
+        """Make all that was kept safe from a power cut. Raises JournalFull."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Seconds between signs of life, until a silent worker is lost, and between asking a command to end and killing."""
+
+    heartbeat_s: float = 1.0
+    lease_s: float = 10.0
+    grace_s: float = 5.0
+
+
+class Submission(NamedTuple):
+    """Tasks that a client wants to add, and the same ones as it holds them: their status is kept."""
+
+    tasks: Sequence[Any]
+    given: Sequence[Any]
+
+
+@dataclass
+class Presence:
+    """How a worker fares: the incarnation that is up or coming up, and how often in a row that did not go well."""
+
+    incarnation: int = 0
+    is_up: bool = False
+    leaving: bool = False  # it was told to go
+    failed_starts: int = 0
+    fruitless: int = 0  # losses since it last completed something
+    capacity: Worker | None = None  # of one that comes back, with which it joins
+
+
+class Loop:
+    """One run: a state, an engine, a clock, a journal, and somebody who tells others.
+
+    Args:
+        state: what is to be run. engine: what carries it. clock: ns, never going back.
+        tell: called with events, in order, each once.
+        journal: None: nothing is kept. logs: the folder of outputs; None: they are dropped.
+        settled: no other workers will come than those that are known: what none of them could hold fails.
+        run_id: marks what the run starts.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        engine: Engine,
+        clock: Callable[[], int],
+        *,
+        tell: Callable[[Sequence[Event]], object],
+        rhythm: Rhythm,
+        run_id: str,
+        journal: Keeper | None = None,
+        logs: PurePath | None = None,
+        settled: bool = False,
+    ) -> None:
+        self.state, self.engine, self.rhythm, self.run_id = state, engine, rhythm, run_id
+        self.attempts = AttemptLog(state.ids, state.worker_ids, logs)
+        self.paused = False
+        self.interrupted = False
+        self.blocked = ""  # why nothing is dispatched, where the journal cannot be written
+        self.logs = logs
+        self._clock, self._offset = clock, -clock()
+        self._publish, self._journal, self._settled = tell, journal, settled
+        self._liveness = Liveness(int(rhythm.lease_s * NS))
+        self._workers: dict[str, Presence] = {}
+        self._restarts: dict[str, int] = {}  # worker id -> when it is to be brought up again
+        self._started_ns: dict[int, int] = {}  # of each open attempt, by task
+        self._given: dict[int, Task] = {}  # what clients hold of tasks that have not ended: their status is kept
+        # What this turn does, until it is journaled:
+        self._facts: list[Fact] = []
+        self._told: list[Event] = []
+        self._orders: list[Order] = []
+        self._answers: list[tuple[Future[Any], Any]] = []
+        # What has not been written, for want of room, and what is not safe from a power cut yet, with its number:
+        self._unwritten: list[bytes] = []
+        self._unsynced: deque[tuple[int, list[Event]]] = deque()
+        self._next_write = 0
+        self._requests: deque[tuple[Callable[[int], Any] | Submission, Future[Any]]] = deque()
+        self._waiting: list[Future[None]] = []  # for all tasks to have ended
+        self._owner: int | None = None  # the thread that serves
+        self._ended = False
+
+    # ------------------------------------------------------------ the loop
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Turn until it is so, or until `interrupt` is called; then everything that runs is stopped."""
+        self._owner = threading.get_ident()
+        try:
+            self.engine.open(self.run_id, self.rhythm.heartbeat_s, self.rhythm.lease_s)
+            for worker in list(self.state.workers):
+                if self.state.is_expected(worker.worker_id):
+                    self._bring_up(worker, self.now())
+            self._settle(self.now())
+            self._finish_turn(self.now())
+            while not self.interrupted and not (until() and not self._unsynced and not self._unwritten):
+                self.turn()
+            self._finish_last_turn()
+        finally:
+            try:
+                self.engine.close(0.0 if self.state.done and not self.interrupted else self.rhythm.grace_s)
+            finally:
+                self._refuse_requests()
+
+    def turn(self) -> None:
+        """Wait; drain; absorb; decide; journal; send."""
+        before = self.now()
+        reports = self.engine.wait_reports(self._wait_s(before))
+        now = self.now()
+        for report in reports:
+            self._take(report, now)
+        self._answer_requests(now)
+        # Reports may lie unread while this process was stopped: leases are judged on what was read.
+        for worker_id in self._liveness.overdue(before) if not reports else ():
+            self._liveness.forget(worker_id)
+            self.engine.lose(worker_id, f"it was silent for more than {self.rhythm.lease_s:g} s")
+        for worker_id in [name for name, at in self._restarts.items() if at <= now]:
+            del self._restarts[worker_id]
+            self._bring_up(self.state.workers[self.state.worker_index(worker_id)], now)
+        if not self.paused and not self.blocked:
+            for choice in self.state.decide(now):
+                self._choose(choice, now)
+        self._finish_turn(now)
+        if self._settled and not (self.paused or self.blocked or self._is_going()):
+            raise InternalError(f"the run stands still with {self.state.snapshot()}")
+
+    def interrupt(self) -> None:
+        """Stop soon. May be called from a signal handler or from another thread; called twice, it does not wait."""
+        if self.interrupted:
+            self.rhythm = Rhythm(self.rhythm.heartbeat_s, self.rhythm.lease_s, 0.0)
+            self.engine.hurry()
+        self.interrupted = True
+        self.engine.wake()
+
+    def ask(self, what: Callable[[int], Answer]) -> Answer:
+        """Have something done in the loop's next turn, and wait until it is journaled. From any thread.
+
+        Raises:
+            ClosedError: where the loop has ended.
+        """
+        if threading.get_ident() == self._owner:
+            return what(self.now())
+        answer: Answer = self._request(what)
+        return answer
+
+    def submit(self, tasks: Sequence[Any], given: Sequence[Any]) -> range:
+        """Add tasks; answers their indices. From any thread. What comes together is added together.
+
+        Raises:
+            ValidationError: naming every problem; nothing of it is added. ClosedError: where the loop has ended.
+        """
+        if threading.get_ident() == self._owner:
+            return self._submit(tasks, given, self.now())
+        indices: range = self._request(Submission(tasks, given))
+        return indices
+
+    def _request(self, what: Callable[[int], Any] | Submission) -> Any:
+        future: Future[Any] = Future()
+        self._requests.append((what, future))
+        if self._ended:
+            self._refuse_requests()
+        self.engine.wake()
+        return future.result()
+
+    def now(self) -> int:
+        """Nanoseconds since the run began, without the time between its schedulers."""
+        return self._clock() + self._offset
+
+    def replay(self, turn: Turn) -> list[Event]:
+        """Book what a turn of an earlier scheduler booked; nothing of it is journaled or told again."""
+        told: list[Event] = []
+        for fact in turn.facts:
+            events = self.state.absorb(fact, turn.now)
+            # A choice is an event to those who were told; to a replay it is a fact.
+            for event in [fact, *events] if isinstance(fact, AttemptStarted) else events:
+                self._note(event, turn.now)
+            told += events
+        self._offset = turn.now - self._clock()
+        return told
+
+    def take_over(self, workers: Sequence[Worker] | None) -> None:
+        """After the replay: nobody is there any more, and what ran is tried again, at no charge.
+
+        workers: those that are to come from now on; None: the same ones as before.
+        """
+        now = self.now()
+        named = None if workers is None else {worker.worker_id: worker for worker in workers}
+        for worker in list(self.state.workers):
+            worker_id = worker.worker_id
+            returns = named is None or worker_id in named
+            if self.state.is_live(worker_id):
+                self._absorb(WorkerLeft(worker_id, now, returns), now)
+            elif self.state.is_expected(worker_id) and not returns:
+                self._absorb(WorkerLeft(worker_id, now), now)
+            if named and worker_id in named and named[worker_id] != worker:
+                self._absorb(WorkerResized(named[worker_id], now), now)
+        for worker in workers or ():
+            if not self.state.knows_worker(worker.worker_id):
+                self._absorb(WorkerExpected(worker, now), now)
+
+    # ------------------------------------------------------------ what clients ask for
+
+    def when_done(self, future: Future[None]) -> None:
+        """Have a future done when every task has ended, and that has been told."""
+        self._waiting.append(future)
+
+    def workers(self) -> list[Worker]:
+        """The workers that are there."""
+        return [worker for worker in self.state.workers if self.state.is_live(worker.worker_id)]
+
+    def give_up(self) -> list[Event]:
+        """After the end: what has not ended is cancelled, for this account alone; a journal does not hear of it."""
+        now = self.now()
+        events = self.state.cancel_all(now)
+        for event in events:
+            self._note(event, now)
+        return events
+
+    def _submit(self, tasks: Sequence[Any], given: Sequence[Any], now: int) -> range:
+        first = len(self.state.ids)
+        self._absorb(TasksSubmitted(tuple(tasks), now), now)
+        indices = range(first, len(self.state.ids))
+        # The state may have made unusual values plain.
+        self._facts[-1] = TasksSubmitted(tuple(self.state.tasks[first:]), now)
+        self._given.update((i, task) for i, task in zip(indices, given) if isinstance(task, Task))
+        for event in self._told:
+            self._show_status(event)  # a task whose dependency has failed is failed already
+        self._settle(now)
+        return indices
+
+    def cancel(self, task_id: str, now: int) -> bool:
+        """Cancel a task; False where it had ended. Raises KeyError for an id that is not known."""
+        if self.state.has_ended(task_id):
+            return False
+        for event in self._absorb(CancelRequested(task_id, now), now):
+            if isinstance(event, CancelRequested):
+                task = self.state.index_of(task_id)
+                attempt, worker_id = self.state.open_attempt(task)
+                grace = self.state.tasks[task].grace
+                self._orders.append(
+                    Stop(
+                        task_id,
+                        worker_id,
+                        attempt,
+                        self.state.incarnation(worker_id),
+                        self.rhythm.grace_s if grace is None else grace,
+                    )
+                )
+        return True
+
+    def add_worker(self, worker: Worker, now: int) -> None:
+        """Bring up a new worker, or one that has left."""
+        if worker.worker_id in self._workers:
+            raise ValueError(f"worker {worker.worker_id!r} is there; remove it first, or name another one")
+        if self.state.knows_worker(worker.worker_id):
+            self._workers[worker.worker_id] = Presence(capacity=worker)
+        else:
+            self._absorb(WorkerExpected(worker, now), now)
+        self._bring_up(worker, now)
+
+    def drain_worker(self, worker_id: str, now: int) -> None:
+        """Let a worker end what it runs, and then go."""
+        self._absorb(WorkerDraining(worker_id, now), now)
+
+    def remove_worker(self, worker_id: str, now: int) -> None:
+        """Stop what a worker runs, which is tried elsewhere at no charge, and let it go."""
+        presence = self._workers[worker_id]
+        presence.leaving = True
+        if self._restarts.pop(worker_id, None) is None:
+            self.engine.lose(worker_id, "it was removed")
+        else:
+            self._absorb(WorkerLeft(worker_id, now), now)
+
+    # ------------------------------------------------------------ absorb
+
+    def _take(self, report: Report, now: int) -> None:
+        """Book one report."""
+        presence = self._workers.get(report.worker_id)
+        if isinstance(report, AttemptEnded):
+            if presence and report.incarnation in (None, presence.incarnation):
+                self._liveness.hear(report.worker_id, now)
+            for event in self._absorb(report, now):
+                if isinstance(event, AttemptCompleted) and presence:
+                    presence.fruitless = 0
+            return
+        if presence is None or report.incarnation not in (None, presence.incarnation):
+            return  # of a worker that is not there any more
+        if isinstance(report, WorkerHeard):
+            self._liveness.hear(report.worker_id, now)
+            if report.first and not presence.is_up:
+                presence.is_up, presence.failed_starts = True, 0
+                self._absorb(WorkerJoined(report.worker_id, now, presence.capacity), now)
+                presence.capacity = None
+            return
+        self._lose(report, presence, now)
+
+    def _lose(self, report: WorkerLost, presence: Presence, now: int) -> None:
+        """A worker is gone: as it was told, or it is brought up again, later each time that nothing comes of it."""
+        worker_id = report.worker_id
+        self._liveness.forget(worker_id)
+        was_up, presence.is_up = presence.is_up, False
+        if presence.leaving:
+            del self._workers[worker_id]
+            if self.state.is_live(worker_id) or self.state.is_expected(worker_id):
+                self._absorb(WorkerLeft(worker_id, now), now)
+            self._settle(now)
+            return
+        presence.fruitless += 1
+        presence.failed_starts += not was_up
+        will_return = presence.failed_starts < MAX_FAILED_STARTS
+        self._absorb(WorkerLost(worker_id, report.message, now, will_return), now)
+        if will_return:
+            delay_s = FIRST_RESTART_S * 2.0 ** (presence.fruitless - 2) if presence.fruitless > 1 else 0.0
+            self._restarts[worker_id] = now + int(min(delay_s, LONGEST_RESTART_S) * NS)
+        else:
+            logger.error("worker %s did not come up %d times and stays away", worker_id, MAX_FAILED_STARTS)
+            del self._workers[worker_id]
+            self._settle(now)
+
+    def _bring_up(self, worker: Worker, now: int) -> None:
+        """Tell a worker to come up, which may take longer than a lease."""
+        worker_id = worker.worker_id
+        presence = self._workers.setdefault(worker_id, Presence())
+        presence.incarnation = self.state.incarnation(worker_id) + 1
+        try:
+            self.engine.bring_up(worker, presence.incarnation)
+        except OSError as error:
+            self._lose(WorkerLost(worker_id, f"it cannot be started: {error}"), presence, now)
+            return
+        self._liveness.hear(worker_id, now + int(STARTUP_S * NS))
+
+    def _settle(self, now: int) -> None:
+        """Fail what nobody could hold, where no other worker will come."""
+        if self._settled:
+            self._absorb(WorkersSettled(now), now)
+
+    def _absorb(self, fact: Fact, now: int) -> list[Event]:
+        """Book a fact, and note it and what it means for the end of this turn."""
+        events = self.state.absorb(fact, now)
+        if events:  # else it was stale, or changed nothing
+            self._facts.append(fact)
+            for event in events:
+                self._note(event, now)
+            self._told += events
+        return events
+
+    def _choose(self, choice: Event, now: int) -> None:
+        """Note a choice of this turn, and the order that carries it out."""
+        if isinstance(choice, Fact):
+            self._facts.append(choice)
+        self._told.append(choice)
+        self._note(choice, now)
+        if isinstance(choice, AttemptStarted):
+            self._orders.append(self._make_order(choice))
+
+    def _note(self, event: Event, now: int) -> None:
+        """What an event means to the loop itself."""
+        if isinstance(event, AttemptStarted):
+            self._started_ns[self.state.index_of(event.task_id)] = now
+        elif isinstance(event, (AttemptCompleted, AttemptFailed)):
+            task = self.state.index_of(event.task_id)
+            worker = self.state.worker_index(event.worker_id)
+            self.attempts.add(task, worker, self._started_ns.pop(task), event)
+        elif isinstance(event, WorkerLeft):
+            presence = self._workers.get(event.worker_id)
+            if presence and not presence.leaving:  # it is drained
+                presence.leaving = True
+                self.engine.lose(event.worker_id, "it has left")
+        self._show_status(event)
+
+    def _show_status(self, event: Event) -> None:
+        """Keep the status of the tasks that clients hold."""
+        if self._given and hasattr(event, "task_id") and event.task_id is not None:
+            task = self.state.index_of(event.task_id)
+            given = self._given.get(task)
+            if given is not None:
+                given.status = self.state.status(event.task_id)
+                if self.state.has_ended(event.task_id):
+                    del self._given[task]
+
+    def _make_order(self, fact: AttemptStarted) -> Start:
+        """The order that carries a choice out."""
+        index = self.state.index_of(fact.task_id)
+        task = self.state.tasks[index]
+        cores, memory_mb = self.state.amounts_of(index)
+        stdout, stderr = output_files(self.logs, fact.task_id, index, fact.attempt)
+        return Start(
+            fact.task_id,
+            fact.worker_id,
+            fact.attempt,
+            self.state.incarnation(fact.worker_id),
+            task.command,
+            cores,
+            memory_mb,
+            stdout or None,
+            stderr or None,
+            task.stdin,
+            task.cwd,
+            task.env,
+            task.timeout,
+            self.rhythm.grace_s if task.grace is None else task.grace,
+            None if task.limit_mb is None else memory_mb,
+        )
+
+    # ------------------------------------------------------------ journal, send, tell
+
+    def _finish_turn(self, now: int) -> None:
+        """Journal what this turn booked; then let its orders out; tell what is safe."""
+        if self._facts:
+            if self._journal is not None:
+                self._unwritten += encode_record(Turn(now, self._facts))
+            self._facts = []
+        if self._unwritten and not self._write(now):
+            return
+        if self._orders:
+            orders, self._orders = self._orders, []
+            self.engine.send(orders)
+        if self._answers:
+            answers, self._answers = self._answers, []
+            for future, answer in answers:
+                future.set_result(answer)
+        if self._told:
+            self._unsynced.append((self._journal.n_written if self._journal is not None else 0, self._told))
+            self._told = []
+        if self._unsynced:
+            self._tell(now)
+        if self._waiting and self.state.done and not self._unsynced:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                future.set_result(None)
+
+    def _finish_last_turn(self) -> None:
+        """Tell what is left to tell, if the disk lets us."""
+        self._next_write = 0
+        self._finish_turn(self.now())
+        self._next_write = 0
+        self._tell(self.now())
+
+    def _write(self, now: int) -> bool:
+        """Write what is not written; False where there is no room for it."""
+        assert self._journal is not None
+        if self.blocked and now < self._next_write:
+            return False
+        try:
+            self._journal.append_all(self._unwritten)
+        except JournalFull as error:
+            self._block(str(error), now)
+            return False
+        self._unwritten = []
+        self._unblock()
+        return True
+
+    def _tell(self, now: int) -> None:
+        """Tell what is safe; make it so if it is time."""
+        journal = self._journal
+        if journal is not None and journal.n_synced < journal.n_written and now >= self._next_write:
+            began = self._clock()
+            try:
+                journal.sync()
+            except JournalFull as error:
+                self._block(str(error), now)
+                return
+            self._unblock()
+            self._next_write = now + max(SYNC_NS, 10 * (self._clock() - began))
+        while self._unsynced and (journal is None or self._unsynced[0][0] <= journal.n_synced):
+            self._publish(self._unsynced.popleft()[1])
+
+    def _block(self, why: str, now: int) -> None:
+        """Nothing more is dispatched until there is room; it is said once."""
+        self._next_write = now + ROOM_NS
+        if not self.blocked:
+            logger.error("%s; nothing is started until there is room", why)
+        self.blocked = why
+
+    def _unblock(self) -> None:
+        if self.blocked:
+            logger.warning("the journal has room again; the run goes on")
+        self.blocked = ""
+
+    # ------------------------------------------------------------ requests
+
+    def _answer_requests(self, now: int) -> None:
+        """Do what was asked for; it is answered when it is journaled. Submissions that came together are one."""
+        batch: list[tuple[Submission, Future[Any]]] = []
+        for _ in range(len(self._requests)):
+            what, future = self._requests.popleft()
+            if isinstance(what, Submission):
+                batch.append((what, future))
+                continue
+            self._submit_batch(batch, now)
+            batch = []
+            self._answer(future, what, now)
+        self._submit_batch(batch, now)
+
+    def _submit_batch(self, batch: list[tuple[Submission, Future[Any]]], now: int) -> None:
+        if len(batch) > 1:
+            tasks = [task for submission, _ in batch for task in submission.tasks]
+            given = [task for submission, _ in batch for task in submission.given]
+            try:
+                at = self._submit(tasks, given, now).start
+            except ValidationError:
+                pass  # each is judged by itself
+            else:
+                for submission, future in batch:
+                    self._answers.append((future, range(at, at := at + len(submission.tasks))))
+                return
+        for submission, future in batch:
+            self._answer(future, partial(self._submit, submission.tasks, submission.given), now)
+
+    def _answer(self, future: Future[Any], what: Callable[[int], Any], now: int) -> None:
+        try:
+            self._answers.append((future, what(now)))
+        except Exception as error:
+            future.set_exception(error)
+
+    def _refuse_requests(self) -> None:
+        """Nobody waits for a loop that has ended."""
+        self._ended, self._owner = True, None
+        answers, self._answers = self._answers, []
+        waiting, self._waiting = self._waiting, []
+        refused = [*(future for future, _ in answers), *waiting]
+        with contextlib.suppress(IndexError):  # it may be emptied by two threads
+            while True:
+                refused.append(self._requests.popleft()[1])
+        for future in refused:
+            future.set_exception(ClosedError("the scheduler is closed"))
+
+    def _is_going(self) -> bool:
+        """Whether something will happen by itself."""
+        waits = any(not presence.is_up for presence in self._workers.values())
+        return bool(self.state.done or self.state.n_running or waits or self.state.next_wake() is not None)
+
+    def _wait_s(self, now: int) -> float:
+        """How long to wait for a report at most."""
+        deadlines = [self._liveness.next_deadline(), *self._restarts.values()]
+        if not self.paused:
+            deadlines.append(self.state.next_wake())
+        if self._unsynced or self._unwritten:
+            deadlines.append(self._next_write)
+        wait_ns = min((at - now for at in deadlines if at is not None), default=NS)
+        return min(max(wait_ns / NS, 0.0), LONGEST_WAIT_S)

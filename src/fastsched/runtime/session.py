@@ -1,0 +1,184 @@
+"""What has to be opened before a loop can turn: the folder, the journal with what it says, the state, the engine."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..engines.base import Engine
+from ..engines.local import LocalEngine, this_machine
+from ..events import Event
+from ..graph import CompiledGraph, WorkerTable
+from ..policy import Policy
+from ..state import State
+from .folder import claim_run_dir
+from .journal import Journal
+from .loop import Loop, Rhythm
+from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
+
+__all__ = ["Session", "Settings", "this_machine"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is to be carried out; see `Scheduler` for each."""
+
+    engine: str | Engine = "local"
+    journal: str | os.PathLike[str] | None = None
+    run_dir: str | os.PathLike[str] | None = None
+    capture: bool = True
+    max_retries: int = 3
+    rank: str = "critical-path"
+    fit: str = "most-free"
+    policy: Policy = field(default_factory=Policy)
+    accept_damage: bool = False
+    cwd: str | None = None
+    env: Mapping[str, str] | None = None
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    name: str = ""
+
+
+class Session:
+    """One scheduler's time with a run.
+
+    Args:
+        graph, table: the tasks and the workers to begin with; table None: those of the journal, or this machine.
+        settled: no other workers will come. forget: see `State`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        graph: CompiledGraph,
+        table: WorkerTable | None,
+        *,
+        settled: bool = False,
+        forget: bool = False,
+    ) -> None:
+        self.settings, self.graph, self.table = settings, graph, table
+        self.settled, self.forget = settled, forget
+        self.folder: str | None = None
+        self.history: list[Event] = []  # what the journal told
+        self.journal: Journal | None = None
+
+    def open(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
+        """Open everything; the loop has not begun.
+
+        Raises:
+            FileExistsError, JournalLocked, JournalDamaged, OSError: where that cannot be.
+        """
+        if self.settings.journal is None:
+            return self._open_new(tell)
+        self.journal = Journal(Path(self.settings.journal))
+        try:
+            if self.journal.damage is not None:
+                if not self.settings.accept_damage:
+                    raise self.journal.damaged()
+                self.journal.cut()
+            records = decode_records(self.journal.read())
+            first = next(records, None)
+            if first is None:
+                return self._open_new(tell)
+            return self._take_up(first, records, tell)
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def close(self) -> None:
+        """Give the journal free."""
+        if self.journal is not None:
+            self.journal.close()
+
+    @staticmethod
+    def check(tasks: Any) -> list[Any]:
+        """The tasks as a list. Raises ValidationError where they are none; each is looked at when it is added."""
+        if isinstance(tasks, Iterable) and not isinstance(tasks, (str, bytes, Mapping)):
+            return list(tasks)
+        return list(CompiledGraph(tasks).tasks)
+
+    def _open_new(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
+        settings, table = self.settings, self.table
+        if table is None:
+            table = WorkerTable([this_machine()], self.graph.resources)
+        state = self._make_state(settings, self.graph, table)
+        if settings.capture or settings.journal is not None:
+            named = settings.run_dir if settings.run_dir is not None else settings.journal
+            self.folder = str(claim_run_dir(named)) if len(self.graph) or self.forget else str(named or "")
+        logs = Path(self.folder or "").absolute() / "logs" if settings.capture else None
+        opened = RunOpened(
+            uuid.uuid4().hex,
+            settings.name,
+            version("fastsched"),
+            settings.rank,
+            settings.fit,
+            settings.max_retries,
+            settings.policy,
+            self.settled,
+            settings.rhythm.grace_s,
+            os.path.abspath(settings.cwd or os.getcwd()),
+            None if logs is None else str(logs),
+            self.graph.tasks,
+            table.workers,
+        )
+        loop = self._make_loop(opened, state, tell)
+        if self.journal is not None:
+            self.journal.append_all([*encode_record(opened), *encode_record(self._arrival(loop))])
+        return loop
+
+    def _take_up(self, opened: Any, records: Iterable[Any], tell: Callable[[Sequence[Event]], object]) -> Loop:
+        """Absorb what the journal says; what ran when it ended is not there any more."""
+        graph = CompiledGraph(opened.tasks)
+        state = self._make_state(opened, graph, WorkerTable(opened.workers, graph.resources))
+        loop = self._make_loop(opened, state, tell)
+        self.folder = str(Path(opened.logs).parent) if opened.logs else str(self.settings.journal)
+        for record in records:
+            if isinstance(record, Turn):
+                self.history += loop.replay(record)
+        loop.take_over(None if self.table is None else self.table.workers)
+        assert self.journal is not None
+        self.journal.append_all(encode_record(self._arrival(loop)))
+        return loop
+
+    def _make_state(self, given: Settings | RunOpened, graph: CompiledGraph, table: WorkerTable) -> State:
+        return State(
+            graph,
+            table,
+            rank=given.rank,
+            fit=given.fit,
+            max_retries=given.max_retries,
+            policy=given.policy,
+            forget=self.forget,
+        )
+
+    def _make_loop(self, opened: RunOpened, state: State, tell: Callable[[Sequence[Event]], object]) -> Loop:
+        settings = self.settings
+        engine = settings.engine
+        if isinstance(engine, str):
+            if engine != "local":
+                raise ValueError(f"unknown engine {engine!r} (known: local)")
+            engine = LocalEngine(cwd=opened.cwd, env=settings.env)
+        return Loop(
+            state,
+            engine,
+            self._clock,
+            tell=tell,
+            rhythm=settings.rhythm,
+            run_id=opened.run_id,
+            journal=self.journal,
+            logs=None if opened.logs is None else Path(opened.logs),
+            settled=opened.settled,
+        )
+
+    @staticmethod
+    def _clock() -> int:
+        return time.monotonic_ns()
+
+    @staticmethod
+    def _arrival(loop: Loop) -> SchedulerOpened:
+        return SchedulerOpened(loop.now(), time.time(), os.getpid())
