@@ -19,11 +19,11 @@ class InstantEngine:
         self.sent = []
         self._open = {}
         self._reports = []
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_write.setblocking(False)
+        self._wake_read = self._wake_write = None
 
     def open(self, run_id, heartbeat_s, lease_s):
-        self._reports = []
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
 
     def levels(self):
         return Levels("none", "none")
@@ -58,7 +58,7 @@ class InstantEngine:
             self._reports.append(WorkerLost(worker_id, message, incarnation=self._open.pop(worker_id)))
 
     def wake(self):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):
             self._wake_write.send(b"\0")
 
     def close(self, grace_s):

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from msgspec import Raw
+
 from ..attempts import AttemptLog, output_files
 from ..engines.base import Engine
 from ..errors import ClosedError, InternalError, JournalFull, ValidationError
@@ -46,7 +48,7 @@ from ..model import Task, Worker
 from ..state import State
 from .liveness import Liveness
 from .log import logger
-from .record import Turn, encode_record
+from .record import Turn, as_it_is, encode_record
 
 __all__ = ["Keeper", "Loop", "Rhythm"]
 
@@ -139,7 +141,7 @@ class Loop:
         self._started_ns: dict[int, int] = {}  # of each open attempt, by task
         self._given: dict[int, Task] = {}  # what clients hold of tasks that have not ended: their status is kept
         # What this turn does, until it is journaled:
-        self._facts: list[Fact] = []
+        self._facts: list[Fact | Raw] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
         self._answers: list[tuple[Future[Any], Any]] = []
@@ -241,6 +243,7 @@ class Loop:
         """Book what a turn of an earlier scheduler booked; nothing of it is journaled or told again."""
         told: list[Event] = []
         for fact in turn.facts:
+            assert not isinstance(fact, Raw)
             events = self.state.absorb(fact, turn.now)
             # A choice is an event to those who were told; to a replay it is a fact.
             for event in [fact, *events] if isinstance(fact, AttemptStarted) else events:
@@ -292,7 +295,7 @@ class Loop:
         self._absorb(TasksSubmitted(tuple(tasks), now), now)
         indices = range(first, len(self.state.ids))
         # The state may have made unusual values plain.
-        self._facts[-1] = TasksSubmitted(tuple(self.state.tasks[first:]), now)
+        self._facts[-1] = as_it_is(TasksSubmitted(tuple(self.state.tasks[first:]), now))
         self._given.update((i, task) for i, task in zip(indices, given) if isinstance(task, Task))
         for event in self._told:
             self._show_status(event)  # a task whose dependency has failed is failed already

@@ -58,6 +58,7 @@ class Scheduler:
         journal: a folder, made if need be, in which everything that happens is kept. Where one is there already, its
             run is taken up where it ended: what completed is not run again. The settings are those of the journal then,
             and, unless `workers` are given, its workers. None: nothing is kept.
+        accept_damage: take up a damaged journal with what is whole of it; the rest is kept aside in its folder.
         run_dir: the folder for the outputs of commands. None: that of the journal, or a new one in `.fastsched/runs`.
         capture: whether outputs are kept.
         max_retries, rank, fit, policy: as in `schedule()`; the rank of a task is that among those submitted with it.
@@ -84,6 +85,7 @@ class Scheduler:
         *,
         engine: str | Engine = "local",
         journal: Path | None = None,
+        accept_damage: bool = False,
         run_dir: Path | None = None,
         capture: bool = True,
         max_retries: int = 3,
@@ -101,6 +103,7 @@ class Scheduler:
         settings = Settings(
             engine=engine,
             journal=journal,
+            accept_damage=accept_damage,
             run_dir=run_dir,
             capture=capture,
             max_retries=check_retries(max_retries),
@@ -360,7 +363,7 @@ def run(
     graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
     if len(graph.tasks) < len(graph):
         raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
-    session = Session(settings, graph, table, settled=True)
+    session = Session(settings, graph, table, settled=True, fresh=True)
     return play(session, on_event, notify)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
@@ -49,7 +50,7 @@ class Session:
 
     Args:
         graph, table: the tasks and the workers to begin with; table None: those of the journal, or this machine.
-        settled: no other workers will come. forget: see `State`.
+        settled: no other workers will come. forget: see `State`. fresh: a journal must not be there yet.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Session:
         *,
         settled: bool = False,
         forget: bool = False,
+        fresh: bool = False,
     ) -> None:
         self.settings, self.graph, self.table = settings, graph, table
-        self.settled, self.forget = settled, forget
+        self.settled, self.forget, self.fresh = settled, forget, fresh
         self.folder: str | None = None
         self.history: list[Event] = []  # what the journal told
         self.journal: Journal | None = None
@@ -85,6 +87,9 @@ class Session:
             first = next(records, None)
             if first is None:
                 return self._open_new(tell)
+            if self.fresh:
+                message = "it holds the journal of an earlier run; resume that one, or name another folder"
+                raise FileExistsError(errno.EEXIST, message, os.fspath(self.settings.journal))
             return self._take_up(first, records, tell)
         except BaseException:
             self.journal.close()
