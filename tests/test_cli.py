@@ -258,7 +258,7 @@ def test_the_outputs_of_an_earlier_run_are_not_written_over(capsys):
     capsys.readouterr()
     assert main(["run", file, "-q", "--run-dir", "here"]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("fastsched: here: it holds the outputs of an earlier run")
+    assert out == "" and err.startswith("fastsched: here: it holds the journal of an earlier run; resume")
 
 
 @posix
@@ -305,7 +305,7 @@ def test_ctrl_c_is_130_with_a_summary_and_no_process_left():
         "job.json", [task("a"), task("b", "touch started; sleep 6789.1; true", "a"), task("c", "true", "b")], TWO
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "fastsched", "run", file, "--grace", "7"],
+        [sys.executable, "-m", "fastsched", "run", file, "--grace", "7s"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -331,17 +331,23 @@ def test_ctrl_c_is_130_with_a_summary_and_no_process_left():
 @pytest.mark.parametrize(
     "wrong",
     [
-        *[(option, value) for option in ("--lease", "--grace") for value in ("inf", "nan", "1e300", "-1", "x")],
+        *[
+            (option, value)
+            for option in ("--lease", "--grace")
+            for value in ("inf", "nan", "1e300", "-1s", "x", "10", "9999999d", "1.5.5s")
+        ],
         ("--lease", "0"),
-        ("--max-retries", "-1"),
-        ("--max-retries", "99999999999"),
-        ("--max-retries", "1.5"),
+        ("--retries", "-1"),
+        ("--retries", "99999999999"),
+        ("--retries", "1.5"),
     ],
 )
 def test_numbers_out_of_bounds_are_usage_errors(capsys, wrong):
     with pytest.raises(SystemExit) as ended:
         main(["run", write("job.json", [task("a", "touch never")]), "=".join(wrong)])
-    assert ended.value.code == 2 and f"argument {wrong[0]}: {wrong[1]!r} is " in capsys.readouterr().err
+    err = capsys.readouterr().err
+    said = "names no unit: say 10s, 10m or 10h" if wrong[1] == "10" else "is "
+    assert ended.value.code == 2 and f"argument {wrong[0]}: {wrong[1]!r} {said}" in err
     assert not Path("never").exists()
 
 

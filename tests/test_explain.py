@@ -106,7 +106,7 @@ def test_what_nobody_can_hold_waits_is_told_once_and_starts_when_a_fitting_worke
 def test_it_is_told_once_that_nobody_can_hold_a_task():
     state = open_state([Task("a", "x")], [Worker("w", 1, 512)])
     late = Task("big", "x", (), 1, 128, resources={"gpu": 1})
-    (told,) = state.absorb(TasksSubmitted((late,), 1), 1)
+    _, told = state.absorb(TasksSubmitted((late,), 1), 1)
     assert isinstance(told, TaskUnsatisfiable) and "1 gpu more" in told.message
     assert not [event for event in state.decide(2) if isinstance(event, TaskUnsatisfiable)]
     joined = Worker("g", 1, 512, resources={"gpu": 2})
@@ -146,7 +146,9 @@ def test_a_black_hole_is_put_in_quarantine_and_let_back_by_probation():
     assert event.worker_id == "hole" and event.until_ns == now + 10 * NS == state.next_wake()
     assert all(event.worker_id == "good" for event in state.decide(now)), "it is given nothing"
     more = TasksSubmitted(tuple(Task(f"late{i}", "x", (), 4) for i in range(2)), now)
-    assert state.absorb(more, now) == [] and "hole could hold it and is in quarantine" in state.explain("late0").text
+    assert (
+        state.absorb(more, now) == [more] and "hole could hold it and is in quarantine" in state.explain("late0").text
+    )
     later = state.decide(now + 10 * NS)
     assert WorkerOnProbation("hole", now + 10 * NS) in later
     starts = [event for event in later if isinstance(event, AttemptStarted) and event.worker_id == "hole"]
@@ -171,7 +173,7 @@ def test_a_submission_under_a_failed_task_fails_at_once_with_its_root():
     state.decide(0)
     end(state, "a", "w", 1, 1, Reason.EXIT)
     told = state.absorb(TasksSubmitted((Task("c", "x", ["b"]), Task("d", "x", ["c"]), Task("e", "x")), 2), 2)
-    assert told == [TaskFailed("c", 2, Reason.DEPENDENCY, "a"), TaskFailed("d", 2, Reason.DEPENDENCY, "a")]
+    assert told[1:] == [TaskFailed("c", 2, Reason.DEPENDENCY, "a"), TaskFailed("d", 2, Reason.DEPENDENCY, "a")]
     assert state.decide(2) == [AttemptStarted("e", "w", 1, 2)]
     with pytest.raises(ValidationError) as caught:
         state.absorb(TasksSubmitted((Task("e", "x"), Task("f", "x", ["g"])), 3), 3)

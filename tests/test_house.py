@@ -53,12 +53,14 @@ FLOORS = {
     "state": 7,
     "engines": 7,
     "runtime": 8,
-    "gantt": 9,
-    "progress": 9,
+    "units": 0,
+    "gantt": 6,
     "__init__": 9,
+    "progress": 9,
     "report": 10,
-    "cli": 11,
-    "__main__": 12,
+    "verbs": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 CLEAN = (
     "_arrow",
@@ -85,7 +87,10 @@ CLEAN = (
     "errors",
     "names",
     "gantt",
+    "units",
     "runtime/liveness",
+    "runtime/ledger",
+    "runtime/eta",
     "runtime/record",
 )
 BANNED = {

@@ -129,7 +129,7 @@ def test_loop_starts_what_it_decides_and_stops_when_all_is_done(tmp_path):
         WorkerJoined,
         AttemptCompleted,
     ]
-    assert [(a.task_id, a.start, a.end) for a in loop.attempts] == [("a", 0.1, 1.1), ("b", 1.1, 4.1)]
+    assert [(a.task_id, a.start, a.end) for a in loop.ledger.attempts] == [("a", 0.1, 1.1), ("b", 1.1, 4.1)]
 
 
 def test_a_silent_worker_is_lost_brought_up_again_and_its_task_reassigned(tmp_path):

@@ -19,7 +19,8 @@ from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .runtime.handles import Handle
-from .runtime.scheduler import Scheduler, run
+from .runtime.run import run
+from .runtime.scheduler import Scheduler
 
 __version__ = _version("fastsched")
 

@@ -71,7 +71,7 @@ class AttemptLog(Sequence[Attempt]):
         if i < 0:
             i += len(self)
         task_id, attempt = self._ids[self._task[i]], self._attempt[i]
-        stdout, stderr = output_files(self._logs, task_id, self._task[i], attempt)
+        stdout, stderr = self.files_of(self._task[i], attempt)
         return Attempt(
             task_id,
             self._worker_ids[self._worker[i]],
@@ -90,6 +90,14 @@ class AttemptLog(Sequence[Attempt]):
 
     def __iter__(self) -> Iterator[Attempt]:
         return map(self.__getitem__, range(len(self)))
+
+    def of_task(self, task: int) -> list[Attempt]:
+        """The attempts of a task that have ended, in their order."""
+        return [self[row] for row, whose in enumerate(self._task) if whose == task]
+
+    def files_of(self, task: int, attempt: int) -> tuple[str, str]:
+        """Where an attempt's stdout and stderr are; "" where they are not kept."""
+        return output_files(self._logs, self._ids[task], task, attempt)
 
     def last_of(self, task: int) -> Attempt | None:
         """The last attempt of a task that has ended; None: there was none."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import math
 import os
 import re
 import sys
@@ -23,15 +22,31 @@ from typing import Any
 import msgspec
 
 from .engines.local import this_machine
-from .errors import FormatError, MissingExtraError, RunInterrupted, UnsatisfiableWarning, ValidationError
+from .errors import (
+    FastschedError,
+    FormatError,
+    InternalError,
+    JournalDamaged,
+    MissingExtraError,
+    RunInterrupted,
+    UnsatisfiableWarning,
+    ValidationError,
+)
 from .formats import Job, load, load_workers
-from .model import Worker
+from .graph import CompiledGraph, WorkerTable, read_both
+from .model import TaskStatus, Worker
 from .names import show_name
 from .planner import FITS, schedule
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
 from .report import plan_as_json, print_plan, report_run, write_json
-from .runtime.scheduler import MAX_SECONDS, run
+from .runtime.folder import find_run, new_run_dir
+from .runtime.loop import Rhythm
+from .runtime.run import play
+from .runtime.session import MAX_SECONDS, Session, Settings
+from .runtime.view import PastRun
+from .units import read_seconds
+from .verbs import RUN_HELP, add_verbs
 
 __all__ = ["main"]
 
@@ -77,16 +92,26 @@ def carry_out(argv: Sequence[str] | None) -> int:
     except FormatError as error:
         print(f"fastsched: {error}", file=sys.stderr)
     except (ValidationError, MissingExtraError) as error:
-        workers = f" with the workers of {arguments.workers}" if arguments.workers else ""
-        print(f"fastsched: {arguments.file}{workers}: {error}", file=sys.stderr)
+        workers = f" with the workers of {arguments.workers}" if getattr(arguments, "workers", None) else ""
+        print(f"fastsched: {getattr(arguments, 'file', arguments.parser.prog)}{workers}: {error}", file=sys.stderr)
+    except FastschedError as error:
+        if isinstance(error, InternalError):
+            return say_it_is_our_bug()
+        hint = "; --accept-damage goes on with what is whole" if isinstance(error, JournalDamaged) else ""
+        print(f"fastsched: {error}{hint}", file=sys.stderr)
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"fastsched: {what}", file=sys.stderr)
     except Exception:
-        traceback.print_exc()
-        print("fastsched: this is a bug in fastsched, please report it", file=sys.stderr)
-        return OUR_BUG
+        return say_it_is_our_bug()
     return BAD_INPUT
+
+
+def say_it_is_our_bug() -> int:
+    """The exception that is being handled is nothing that a user can do wrong."""
+    traceback.print_exc()
+    print("fastsched: this is a bug in fastsched, please report it", file=sys.stderr)
+    return OUR_BUG
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,36 +146,93 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.set_defaults(do=do_run, parser=execute)
     add_common(execute)
-    execute.add_argument(
-        "--max-retries",
+    execute.add_argument("-n", "--dry-run", action="store_true", help="only plan, as `fastsched plan` does")
+    add_running(execute)
+    folder = execute.add_mutually_exclusive_group()
+    folder.add_argument(
+        "--run-dir",
+        metavar="DIR",
+        help="where outputs and journal go, a folder without those of another run (default: a new one in "
+        ".fastsched/runs)",
+    )
+    execute.add_argument("--no-journal", action="store_true", help="keep no journal; the run cannot be resumed")
+    execute.add_argument("-C", "--cwd", metavar="DIR", help="working directory of the commands (default: this one)")
+    execute.set_defaults(width=None)
+
+    resume = commands.add_parser(
+        "resume",
+        usage="fastsched resume [RUN] [options]",
+        help="take a run up again that was interrupted, or whose scheduler crashed",
+        description="Go on with a run: what completed is not run again; what ran when it ended is.",
+        allow_abbrev=False,
+    )
+    resume.set_defaults(do=do_resume, parser=resume)
+    resume.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    resume.add_argument(
+        "--accept-damage",
+        action="store_true",
+        help="go on with what is whole of a damaged journal; the rest is kept aside in its folder",
+    )
+    add_watching(resume)
+
+    retry = commands.add_parser(
+        "retry",
+        usage="fastsched retry --failed [RUN] [options]",
+        help="run the tasks of a run again that failed, and those that depend on them",
+        description="Make a new run of what failed in an earlier one; what completed there is taken for done.",
+        allow_abbrev=False,
+    )
+    retry.set_defaults(do=do_retry, parser=retry, dry_run=False, no_journal=False, run_dir=None)
+    retry.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    retry.add_argument("--failed", action="store_true", required=True, help="those that failed, or did not start")
+    add_running(retry)
+    add_verbs(commands)
+    return parser
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """The options that say how commands are run."""
+    parser.add_argument("-j", dest="jobs", type=positive, metavar="N", help="one worker, with N cores of this machine")
+    parser.add_argument(
+        "--retries",
+        dest="max_retries",
         type=whole,
         default=3,
         metavar="N",
         help="failures a task survives, where it does not say so itself (default: 3)",
     )
-    execute.add_argument(
-        "--run-dir",
-        metavar="DIR",
-        help="where outputs go, a folder without those of another run (default: a new one in .fastsched/runs)",
+    parser.add_argument(
+        "--timeout", type=positive_duration, metavar="D", help="what an attempt may take, such as 90s or 1h30m"
     )
-    execute.add_argument("--cwd", metavar="DIR", help="working directory of the commands (default: the current one)")
-    execute.add_argument(
+    ending = parser.add_mutually_exclusive_group()
+    ending.add_argument(
+        "-k", "--keep-going", dest="max_fails", action="store_const", const=None, help="after failures too (default)"
+    )
+    ending.add_argument(
+        "--fail-fast", dest="max_fails", action="store_const", const=1, help="start nothing more after a failure"
+    )
+    ending.add_argument("--max-fails", type=positive, metavar="N", help="start nothing more after N failures")
+    add_watching(parser)
+
+
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """The options of whoever watches a run."""
+    parser.add_argument(
         "--lease",
-        type=positive_seconds,
+        type=positive_duration,
         default=10.0,
-        metavar="S",
-        help="a worker that is silent for longer is lost (default: 10 s)",
+        metavar="D",
+        help="a worker that is silent for longer is lost (default: 10s)",
     )
-    execute.add_argument(
+    parser.add_argument(
         "--grace",
-        type=seconds,
+        type=duration,
         default=5.0,
-        metavar="S",
-        help="on Ctrl-C, time between asking commands to end and killing them (default: 5 s)",
+        metavar="D",
+        help="time between asking commands to end and killing them (default: 5s)",
     )
-    execute.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
-    execute.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
-    return parser
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -186,22 +268,19 @@ def positive(text: str) -> int:
     return whole(text, 1)
 
 
-def seconds(text: str) -> float:
-    """A number of seconds that a run can wait."""
+def duration(text: str) -> float:
+    """Seconds, of a duration with its unit."""
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds between 0 and {MAX_SECONDS:,}")
-    return number
+        return read_seconds(text, MAX_SECONDS)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def positive_seconds(text: str) -> float:
-    """A number of seconds, more than none."""
-    number = seconds(text)
+def positive_duration(text: str) -> float:
+    """A duration of a millisecond or more."""
+    number = duration(text)
     if number < 0.001:
-        raise argparse.ArgumentTypeError(f"{text!r} is too short; at least 0.001 s is wanted")
+        raise argparse.ArgumentTypeError(f"{text!r} is too short; at least 1ms is wanted")
     return number
 
 
@@ -231,6 +310,8 @@ def read_shape(text: str) -> tuple[int, Worker]:
 
 def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]]:
     """The workers that the options name, else the job file's, else this machine."""
+    if getattr(arguments, "jobs", None):
+        return [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
     if arguments.workers:
         return load_workers(arguments.workers)
     if arguments.shapes:
@@ -277,6 +358,8 @@ def do_plan(arguments: argparse.Namespace) -> int:
 
 def do_run(arguments: argparse.Namespace) -> int:
     """`fastsched run`: read, run with progress, sum up."""
+    if arguments.dry_run:
+        return do_plan(arguments)
     job = load(arguments.file)
     if job.recorded:
         raise FormatError(
@@ -284,28 +367,80 @@ def do_run(arguments: argparse.Namespace) -> int:
             "this is the record of a workflow that ran elsewhere; its commands and files are not here, so it can be "
             "planned (fastsched plan) and not run",
         )
+    graph, table = read_both(CompiledGraph, job.tasks, pick_workers(arguments, job))
+    return run_graph(arguments, job.name, graph, table, arguments.cwd)
+
+
+def run_graph(
+    arguments: argparse.Namespace, name: str, graph: CompiledGraph, table: WorkerTable, cwd: str | None
+) -> int:
+    """Run tasks that have been read."""
+    folder = arguments.run_dir if arguments.run_dir is not None or not len(graph) else new_run_dir()
+    settings = Settings(
+        journal=None if arguments.no_journal or not len(graph) else folder,
+        run_dir=folder,
+        max_retries=arguments.max_retries,
+        rank=getattr(arguments, "rank", "critical-path"),
+        fit=getattr(arguments, "fit", "most-free"),
+        cwd=cwd,
+        rhythm=rhythm_of(arguments),
+        timeout=arguments.timeout,
+        max_fails=arguments.max_fails,
+        name=name,
+    )
+    return watch(arguments, Session(settings, graph, table, settled=True, fresh=True))
+
+
+def do_resume(arguments: argparse.Namespace) -> int:
+    """`fastsched resume`: go on with a run."""
+    folder = find_run(arguments.run)
+    settings = Settings(journal=folder, rhythm=rhythm_of(arguments), accept_damage=arguments.accept_damage)
+    return watch(arguments, Session(settings, CompiledGraph([]), None, settled=True, fresh=False))
+
+
+def do_retry(arguments: argparse.Namespace) -> int:
+    """`fastsched retry --failed`: a new run of what failed in another."""
+    past = PastRun(find_run(arguments.run))
+    statuses = past.ledger.state.statuses()
+    wanted = {task_id for task_id, status in statuses.items() if status is not TaskStatus.COMPLETED}
+    tasks = [
+        msgspec.structs.replace(
+            task,
+            dependencies=[name for name in task.dependencies if name in wanted],
+            status=TaskStatus.PENDING,
+        )
+        for task in past.ledger.state.tasks
+        if task.task_id in wanted
+    ]
+    if not tasks:
+        print(f"{past.folder}: every task completed; there is nothing to retry")
+        return COMPLETED
+    workers: Sequence[Worker] = past.opened.workers
+    if arguments.jobs:
+        workers = [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
+    graph, table = read_both(CompiledGraph, tasks, workers)
+    return run_graph(arguments, past.opened.name, graph, table, past.opened.cwd)
+
+
+def rhythm_of(arguments: argparse.Namespace) -> Rhythm:
+    """How often signs of life are given, and how long is waited for them."""
+    return Rhythm(min(1.0, arguments.lease / 4), arguments.lease, arguments.grace)
+
+
+def watch(arguments: argparse.Namespace, session: Session) -> int:
+    """Run a session with progress, and sum up."""
     if arguments.verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(levelname)s %(message)s")
-    workers = pick_workers(arguments, job)
     began = time.perf_counter()
-    watched = show_progress(job.name, len(job.tasks), arguments.grace, quiet=arguments.quiet, verbose=arguments.verbose)
+    form = getattr(arguments, "format", "human")
+    watched = show_progress(session, arguments.grace, quiet=arguments.quiet, verbose=arguments.verbose)
     try:
         with short_warnings(), watched as progress:
-            result = run(
-                job.tasks,
-                workers,
-                max_retries=arguments.max_retries,
-                rank=arguments.rank,
-                fit=arguments.fit,
-                on_event=progress,
-                run_dir=arguments.run_dir,
-                cwd=arguments.cwd,
-                heartbeat=min(1.0, arguments.lease / 4),
-                lease=arguments.lease,
-                grace=arguments.grace,
-            )
+            result = play(session, progress, None)
     except RunInterrupted as interruption:
-        report_run(interruption.run, progress.messages, time.perf_counter() - began, arguments.format)
+        report_run(interruption.run, session.messages, time.perf_counter() - began, form)
+        if session.journal is not None and form == "human":
+            print(f"fastsched resume {interruption.run.run_dir} goes on with it")
         raise
-    report_run(result, progress.messages, time.perf_counter() - began, arguments.format)
+    report_run(result, session.messages, time.perf_counter() - began, form)
     return COMPLETED if result.all_completed else TASK_FAILED

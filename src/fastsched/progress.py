@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 
 from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
+from .gantt import show_seconds
 from .model import Reason
 from .names import show_name
+from .runtime.eta import seconds_left
+from .runtime.session import Session
 
 __all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "show_progress"]
 
 PLAIN_PROGRESS_S = 2.0
+ESTIMATE_S = 2.0
 TERMINAL_PROGRESS_S = 0.1
 CLEAR_LINE = "\r\x1b[K"
 SHOWN_MISFITS = 3  # tasks that no worker can hold; the rest are counted
@@ -28,25 +32,51 @@ def count(amount: int, noun: str) -> str:
 
 
 class Progress:
-    """Counts events, and hands each on with a line where one is worth it, until the run is being stopped.
+    """Counts events, and hands each on with a line where one is worth it, until the run is being stopped."""
 
-    `messages`: what was said about tasks that failed for good, by id.
-    """
-
-    def __init__(self, grace_s: float, show: Callable[[Progress, str], object]) -> None:
+    def __init__(self, session: Session, grace_s: float, show: Callable[[Progress, str], object]) -> None:
+        self.session = session
         self.grace_s = grace_s
         self.show = show
-        self.ended = self.running = self.failed = self.misfits = 0
+        self.ended = self.running = self.failed = self.misfits = self.total = 0
         self.stopping = False
-        self.messages: dict[str, str] = {}
+        self.left_s: float | None = None  # what is left of the run, as far as can be told
+        self._begun = False
+        self._next_estimate = 0.0
 
     def __call__(self, event: Event) -> None:
         """Take an event in."""
+        if not self._begun:
+            self._begin()
+        self._estimate()
         if not isinstance(event, TaskFailed):
             self.tell_misfits()
         line = self._line_of(event)
         if line or not self.stopping:
             self.show(self, line)
+
+    def _begin(self) -> None:
+        """A run that is taken up again begins with what has ended."""
+        self._begun = True
+        assert self.session.loop is not None
+        self.total = len(self.session.loop.state.ids)
+        for event in self.session.history:
+            if isinstance(event, (AttemptCompleted, TaskFailed)):
+                self.ended += 1
+                self.failed += isinstance(event, TaskFailed)
+
+    def _estimate(self) -> None:
+        """Look ahead, now and then: it must not take more than a fiftieth of the time."""
+        began = time.monotonic()
+        if began < self._next_estimate or self.session.loop is None:
+            return
+        self.left_s = seconds_left(self.session.loop.ledger, self.session.loop.now())
+        self._next_estimate = time.monotonic() + max(ESTIMATE_S, 50 * (time.monotonic() - began))
+
+    @property
+    def eta(self) -> str:
+        """`, 3m 20s left`, or nothing where that cannot be told."""
+        return "" if self.left_s is None else f", {show_seconds(round(self.left_s))} left"
 
     def tell_misfits(self) -> None:
         """Say how many more tasks there are that no worker can hold."""
@@ -65,8 +95,6 @@ class Progress:
         elif isinstance(event, TaskFailed):
             self.ended += 1
             self.failed += 1
-            if event.message:
-                self.messages[event.task_id] = event.message
             if event.reason is Reason.UNSATISFIABLE:
                 self.misfits += 1
                 return event.message if self.misfits <= SHOWN_MISFITS else ""
@@ -87,13 +115,15 @@ class Progress:
 
 
 @contextlib.contextmanager
-def show_progress(name: str, total: int, grace_s: float, *, quiet: bool, verbose: bool) -> Iterator[Progress]:
+def show_progress(session: Session, grace_s: float, *, quiet: bool, verbose: bool) -> Iterator[Progress]:
     """A bar where there is a terminal and `rich`; else a line now and then; and failures as they come.
 
     `quiet`: nothing is shown. `verbose`: what happens is in the log already, and only that the run stops is shown.
     """
     if quiet or verbose:
-        yield Progress(grace_s, lambda progress, line: print_line(line) if progress.stopping and not quiet else None)
+        yield Progress(
+            session, grace_s, lambda progress, line: print_line(line) if progress.stopping and not quiet else None
+        )
         return
     try:
         from rich.console import Console
@@ -104,7 +134,7 @@ def show_progress(name: str, total: int, grace_s: float, *, quiet: bool, verbose
     else:
         plain = not sys.stderr.isatty()
     if plain:
-        with telling_the_rest(Progress(grace_s, PlainLines(total))) as progress:
+        with telling_the_rest(Progress(session, grace_s, PlainLines())) as progress:
             yield progress
         return
     columns = (
@@ -115,18 +145,19 @@ def show_progress(name: str, total: int, grace_s: float, *, quiet: bool, verbose
         TimeElapsedColumn(),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(show_name(name), total=total, note="")
+        row = bar.add_task(show_name(session.name), total=None, note="")
 
         def show(progress: Progress, line: str) -> None:
             if progress.stopping:
                 bar.stop()  # as it stands: what is being stopped has not been done
             else:
-                note = f"{progress.running} running, {progress.failed} failed"
-                bar.update(row, completed=progress.ended, note=note)
+                note = f"{progress.running} running, {progress.failed} failed{progress.eta}"
+                name = show_name(session.name)
+                bar.update(row, description=name, total=progress.total, completed=progress.ended, note=note)
             if line:
                 bar.console.print(line, markup=False, highlight=False)
 
-        with telling_the_rest(Progress(grace_s, show)) as progress:
+        with telling_the_rest(Progress(session, grace_s, show)) as progress:
             yield progress
 
 
@@ -140,8 +171,7 @@ def telling_the_rest(progress: Progress) -> Iterator[Progress]:
 class PlainLines:
     """Progress as plain lines on stderr: failures as they come, the counts now and then."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self) -> None:
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress, line: str) -> None:
@@ -150,8 +180,8 @@ class PlainLines:
             print_line(line)
         if not progress.stopping and time.monotonic() - self.last >= PLAIN_PROGRESS_S:
             self.last = time.monotonic()
-            ended = f"{progress.ended:,} of {self.total:,} ended"
-            print_line(f"{ended}, {progress.running} running, {progress.failed} failed")
+            ended = f"{progress.ended:,} of {progress.total:,} ended"
+            print_line(f"{ended}, {progress.running} running, {progress.failed} failed{progress.eta}")
 
 
 class PlanProgress:

@@ -94,7 +94,7 @@ class State:
         self.ids: list[str] = list(graph.ids)
         self.tasks: list[Task] = list(graph.tasks)
         self.workers: list[Worker] = list(table.workers)
-        self._rank, self._max_retries = rank, max_retries
+        self._rank, self.max_retries = rank, max_retries
         self._graph: CompiledGraph | None = None if forget else graph
         self._core = make_core(
             graph,
@@ -329,7 +329,7 @@ class State:
             self.resources = batch.resources
             capacity = WorkerTable(self.workers, self.resources).capacity
             self._core.add_resources(capacity[:, self._core.n_resources :])
-        submit(self._core, batch, rank=self._rank, max_retries=self._max_retries, now=now)
+        submit(self._core, batch, rank=self._rank, max_retries=self.max_retries, now=now)
         for task_id in batch.ids:
             self._task[task_id] = len(self._task)
         self.ids += batch.ids
@@ -337,6 +337,11 @@ class State:
         self._graph = batch if len(self.ids) == len(batch) and not self._forget else None
 
     # ------------------------------------------------------------ reads
+
+    @property
+    def now(self) -> int:
+        """The time of the last fact, ns."""
+        return self._core.now
 
     @property
     def done(self) -> bool:
@@ -373,10 +378,24 @@ class State:
         attempt, worker = self._core.attempt_of(task)
         return attempt, self.worker_ids[worker]
 
+    def expected_ns(self, task: int) -> int | None:
+        """The duration that was given for a task which has just ended or has not ended, ns; None: none was."""
+        given = self.tasks[task].duration
+        return None if given is None else round(given * 1e9)
+
     def amounts_of(self, task: int) -> tuple[float, int]:
         """The cores and the memory in MB that a task is given: what it asked for, or more after out-of-memory."""
         millicores, memory_mb = self._core.demand_of(task)[:2]
         return millicores / 1000, memory_mb
+
+    def presence(self, worker_id: str) -> str:
+        """How a worker stands: live, draining, quarantined, on probation, expected or gone. Raises KeyError."""
+        worker = self._worker[worker_id]
+        there = self._core.worker_columns()
+        if not there["live"][worker]:
+            return "expected" if there["expected"][worker] else "gone"
+        trust = ("live", "quarantined", "on probation")[there["trust"][worker]]
+        return "draining" if there["draining"][worker] else trust
 
     def knows_worker(self, worker_id: str) -> bool:
         """Whether there is, or ever was, such a worker."""

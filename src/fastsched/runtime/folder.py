@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-__all__ = ["RUNS", "claim_run_dir"]
+__all__ = ["RUNS", "claim_run_dir", "find_run", "new_run_dir"]
 
 RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
 
@@ -30,6 +30,28 @@ def claim_run_dir(named: str | os.PathLike[str] | None) -> Path:
         message = "it holds the outputs of an earlier run (logs/); name another folder, or remove that one"
         raise FileExistsError(errno.EEXIST, message, os.fspath(named)) from None
     return Path(named)
+
+
+def find_run(named: str | os.PathLike[str] | None) -> Path:
+    """The folder of a run: the one that was named, by its path or its name in `.fastsched/runs`, or the newest.
+
+    Raises:
+        FileNotFoundError: where there is no such run.
+    """
+    if named is None:
+        runs = [path for path in RUNS.glob("*") if is_run(path)] if RUNS.is_dir() else []
+        if not runs:
+            raise FileNotFoundError(errno.ENOENT, f"there is no run in {RUNS}; name the folder of one")
+        return max(runs, key=lambda path: (path / "journal.lock").stat().st_mtime_ns)
+    for path in (Path(named), RUNS / named):
+        if is_run(path):
+            return path
+    raise FileNotFoundError(errno.ENOENT, "there is no run with a journal", os.fspath(named))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds the journal of a run."""
+    return (path / "journal.head").exists() or (path / "journal.db").exists()
 
 
 def new_run_dir() -> Path:

@@ -169,6 +169,8 @@ class Journal:
             self.damage = Damage(0, head[0] if head else 0, f"{DATABASE} is missing")
             return
         try:
+            if exists:
+                lengthen(self.folder / DATABASE)
             self._connection = connect(self.folder, exists)
             sync_folder(self.folder)
         except sqlite3.DatabaseError as error:
@@ -263,6 +265,16 @@ def examine(connection: sqlite3.Connection, head: tuple[int, bytes] | None) -> t
         wrong = f"{HEAD} cannot be read, so nobody can say whether records are missing"
     n_lost = max(0, synced - n_good)
     return n_good, chain, Damage(n_good, n_lost, wrong) if wrong else None
+
+
+def lengthen(database: Path) -> None:
+    """Give a database that was cut short the length that it says it has: SQLite would not read its beginning else."""
+    with database.open("r+b") as file:
+        head = file.read(100)
+        page = int.from_bytes(head[16:18], "big") or 1
+        length = (page if page > 1 else 65536) * int.from_bytes(head[28:32], "big")
+        if len(head) == 100 and head.startswith(b"SQLite format 3") and file.seek(0, os.SEEK_END) < length < 2**40:
+            file.truncate(length)
 
 
 def connect(folder: Path, exists: bool) -> sqlite3.Connection:

@@ -19,13 +19,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from msgspec import Raw
 
-from ..attempts import AttemptLog, output_files
 from ..engines.base import Engine
 from ..errors import ClosedError, InternalError, JournalFull, ValidationError
 from ..events import (
     AttemptCompleted,
     AttemptEnded,
-    AttemptFailed,
     AttemptStarted,
     CancelRequested,
     Event,
@@ -44,8 +42,9 @@ from ..events import (
     WorkerResized,
     WorkersSettled,
 )
-from ..model import Task, Worker
+from ..model import Task, TaskStatus, Worker
 from ..state import State
+from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
 from .record import Turn, as_it_is, encode_record
@@ -111,7 +110,8 @@ class Loop:
         tell: called with events, in order, each once.
         journal: None: nothing is kept. logs: the folder of outputs; None: they are dropped.
         settled: no other workers will come than those that are known: what none of them could hold fails.
-        run_id: marks what the run starts.
+        run_id: marks what the run starts. timeout_s: of tasks that do not say so themselves.
+        max_fails: when so many tasks have failed by themselves, what has not started is cancelled; None: never.
     """
 
     def __init__(
@@ -126,19 +126,20 @@ class Loop:
         journal: Keeper | None = None,
         logs: PurePath | None = None,
         settled: bool = False,
+        timeout_s: float | None = None,
+        max_fails: int | None = None,
     ) -> None:
         self.state, self.engine, self.rhythm, self.run_id = state, engine, rhythm, run_id
-        self.attempts = AttemptLog(state.ids, state.worker_ids, logs)
+        self.ledger = Ledger(state, logs)
         self.paused = False
         self.interrupted = False
         self.blocked = ""  # why nothing is dispatched, where the journal cannot be written
-        self.logs = logs
+        self._timeout_s, self._max_fails = timeout_s, max_fails
         self._clock, self._offset = clock, -clock()
         self._publish, self._journal, self._settled = tell, journal, settled
         self._liveness = Liveness(int(rhythm.lease_s * NS))
         self._workers: dict[str, Presence] = {}
         self._restarts: dict[str, int] = {}  # worker id -> when it is to be brought up again
-        self._started_ns: dict[int, int] = {}  # of each open attempt, by task
         self._given: dict[int, Task] = {}  # what clients hold of tasks that have not ended: their status is kept
         # What this turn does, until it is journaled:
         self._facts: list[Fact | Raw] = []
@@ -190,6 +191,11 @@ class Loop:
         for worker_id in [name for name, at in self._restarts.items() if at <= now]:
             del self._restarts[worker_id]
             self._bring_up(self.state.workers[self.state.worker_index(worker_id)], now)
+        if self._max_fails is not None and self.ledger.n_fails >= self._max_fails:
+            self._max_fails = None
+            for task_id, status in self.state.statuses().items():
+                if status is TaskStatus.PENDING:
+                    self._absorb(CancelRequested(task_id, now), now)
         if not self.paused and not self.blocked:
             for choice in self.state.decide(now):
                 self._choose(choice, now)
@@ -235,20 +241,18 @@ class Loop:
         self.engine.wake()
         return future.result()
 
+    @property
+    def course(self) -> str:
+        """What the run is at, for a person."""
+        return "paused" if self.paused else "waiting for room on the disk" if self.blocked else "running"
+
     def now(self) -> int:
         """Nanoseconds since the run began, without the time between its schedulers."""
         return self._clock() + self._offset
 
     def replay(self, turn: Turn) -> list[Event]:
         """Book what a turn of an earlier scheduler booked; nothing of it is journaled or told again."""
-        told: list[Event] = []
-        for fact in turn.facts:
-            assert not isinstance(fact, Raw)
-            events = self.state.absorb(fact, turn.now)
-            # A choice is an event to those who were told; to a replay it is a fact.
-            for event in [fact, *events] if isinstance(fact, AttemptStarted) else events:
-                self._note(event, turn.now)
-            told += events
+        told = self.ledger.replay(turn)
         self._offset = turn.now - self._clock()
         return told
 
@@ -287,7 +291,7 @@ class Loop:
         now = self.now()
         events = self.state.cancel_all(now)
         for event in events:
-            self._note(event, now)
+            self._note(event)
         return events
 
     def _submit(self, tasks: Sequence[Any], given: Sequence[Any], now: int) -> range:
@@ -414,7 +418,7 @@ class Loop:
         if events:  # else it was stale, or changed nothing
             self._facts.append(fact)
             for event in events:
-                self._note(event, now)
+                self._note(event)
             self._told += events
         return events
 
@@ -423,41 +427,36 @@ class Loop:
         if isinstance(choice, Fact):
             self._facts.append(choice)
         self._told.append(choice)
-        self._note(choice, now)
+        self._note(choice)
         if isinstance(choice, AttemptStarted):
             self._orders.append(self._make_order(choice))
 
-    def _note(self, event: Event, now: int) -> None:
+    def _note(self, event: Event) -> None:
         """What an event means to the loop itself."""
-        if isinstance(event, AttemptStarted):
-            self._started_ns[self.state.index_of(event.task_id)] = now
-        elif isinstance(event, (AttemptCompleted, AttemptFailed)):
-            task = self.state.index_of(event.task_id)
-            worker = self.state.worker_index(event.worker_id)
-            self.attempts.add(task, worker, self._started_ns.pop(task), event)
-        elif isinstance(event, WorkerLeft):
+        self.ledger.note(event)
+        if isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
             if presence and not presence.leaving:  # it is drained
                 presence.leaving = True
                 self.engine.lose(event.worker_id, "it has left")
-        self._show_status(event)
+        if self._given:
+            self._show_status(event)
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
-        if self._given and hasattr(event, "task_id") and event.task_id is not None:
-            task = self.state.index_of(event.task_id)
-            given = self._given.get(task)
-            if given is not None:
-                given.status = self.state.status(event.task_id)
-                if self.state.has_ended(event.task_id):
-                    del self._given[task]
+        task_id: str | None = getattr(event, "task_id", None)
+        given = None if task_id is None else self._given.get(self.state.index_of(task_id))
+        if task_id is not None and given is not None:
+            given.status = self.state.status(task_id)
+            if self.state.has_ended(task_id):
+                del self._given[self.state.index_of(task_id)]
 
     def _make_order(self, fact: AttemptStarted) -> Start:
         """The order that carries a choice out."""
         index = self.state.index_of(fact.task_id)
         task = self.state.tasks[index]
         cores, memory_mb = self.state.amounts_of(index)
-        stdout, stderr = output_files(self.logs, fact.task_id, index, fact.attempt)
+        stdout, stderr = self.ledger.attempts.files_of(index, fact.attempt)
         return Start(
             fact.task_id,
             fact.worker_id,
@@ -471,7 +470,7 @@ class Loop:
             task.stdin,
             task.cwd,
             task.env,
-            task.timeout,
+            self._timeout_s if task.timeout is None else task.timeout,
             self.rhythm.grace_s if task.grace is None else task.grace,
             None if task.limit_mb is None else memory_mb,
         )

@@ -35,6 +35,7 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     grace_s: float
     cwd: str
     logs: str | None
+    timeout_s: float | None
     tasks: Sequence[Task]
     workers: Sequence[Worker]
 

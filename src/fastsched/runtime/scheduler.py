@@ -7,36 +7,27 @@ from any thread. `run()` is the same loop in the calling thread, for one graph a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import operator
 import os
-import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
 from ..engines.base import Engine, Levels
-from ..errors import RunInterrupted
 from ..explain import Explanation
-from ..graph import CompiledGraph, WorkerTable, read_both
-from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker, as_float, is_number
-from ..names import show_value
-from ..plan import Run
-from ..planner import FITS, check_choice
+from ..graph import CompiledGraph, WorkerTable
+from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
 from ..policy import Policy
-from ..ranks import RANKS
 from ..state import Snapshot
 from .handles import Events, Handle, Handles
 from .log import logger
 from .loop import Loop, Rhythm
-from .session import Session, Settings, this_machine
+from .session import Session, Settings
 from .teller import OnEvent, Teller
 
-__all__ = ["MAX_SECONDS", "Scheduler", "run"]
+__all__ = ["Scheduler"]
 
-MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 Path = str | os.PathLike[str]
 
 
@@ -72,6 +63,8 @@ class Scheduler:
         lease: a worker that is silent for longer is lost: it and its commands are killed, it is brought up
             again, and its tasks are retried, at no charge to `max_retries`.
         grace: seconds between asking a command to end (SIGTERM) and killing it. All three are at most 1,000,000.
+        timeout: seconds that an attempt may take, where its task does not say so itself; None: any.
+        name: what a person calls the run.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -99,6 +92,8 @@ class Scheduler:
         heartbeat: float = 1.0,
         lease: float = 10.0,
         grace: float = 5.0,
+        timeout: float | None = None,
+        name: str = "",
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -106,22 +101,22 @@ class Scheduler:
             accept_damage=accept_damage,
             run_dir=run_dir,
             capture=capture,
-            max_retries=check_retries(max_retries),
+            max_retries=max_retries,
             rank=rank,
             fit=fit,
             policy=policy or Policy(),
-            cwd=check_cwd(cwd),
+            cwd=cwd,
             env=env,
-            rhythm=check_rhythm(heartbeat, lease, grace),
+            rhythm=Rhythm(heartbeat, lease, grace),
+            timeout=timeout,
+            name=name,
         )
-        check_choice("rank", rank, RANKS)
-        check_choice("fit", fit, FITS)
         graph = CompiledGraph([])
         table = None if workers is None else WorkerTable(workers, graph.resources)
         self._session = Session(settings, graph, table, forget=True)
         self._loop: Loop = self._session.open(self._put)
         state = self._loop.state
-        self._teller = Teller(state.index_of, self._loop.attempts, self._make_handle, on_event, notify)
+        self._teller = Teller(state.index_of, self._loop.ledger.attempts, self._make_handle, on_event, notify)
         self._teller.remember(self._session.history)
         self._closing = False
         self._failure: BaseException | None = None
@@ -295,137 +290,3 @@ class Scheduler:
 
     def _make_handle(self, task_id: str) -> Handle:
         return Handle(task_id, self.cancel, self.status)
-
-
-def run(
-    tasks: Iterable[Task | Mapping[str, Any]],
-    workers: Iterable[Worker | Mapping[str, Any]] | None = None,
-    *,
-    engine: str | Engine = "local",
-    journal: Path | None = None,
-    run_dir: Path | None = None,
-    capture: bool = True,
-    max_retries: int = 3,
-    rank: str = "critical-path",
-    fit: str = "most-free",
-    policy: Policy | None = None,
-    on_event: OnEvent | None = None,
-    notify: str | None = None,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    heartbeat: float = 1.0,
-    lease: float = 10.0,
-    grace: float = 5.0,
-) -> Run:
-    """Run the commands of a graph on this machine, dependencies first, never more on a worker than it holds.
-
-    Every worker is an agent process of its own that starts commands, watches them and sends heartbeats. A
-    failed attempt is retried, on another worker where one could hold the task; dependents of a task that
-    failed for good are marked FAILED; everything else is completed. A command has failed when its exit code
-    is not 0. What it leaves running is killed when it ends.
-
-    Args:
-        tasks: `Task` objects or mappings with the same fields, in the order of submission.
-        workers: `Worker` objects or mappings. None: one worker, with this machine's cores and memory.
-        on_event: called with every event (see `fastsched.events`), in order, in the calling thread.
-        run_dir: the folder for outputs, made if need be; it must not hold those of another run. None: that of the
-            journal, or a new folder in `.fastsched/runs`.
-        journal: a folder in which everything that happens is kept, to be taken up after a crash.
-        engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace: as in `Scheduler`.
-
-    Returns:
-        A dictionary from task id to final status, with every attempt: exit code, start and end, peak
-        memory, processor time, and the files with its output.
-
-    Raises:
-        ValidationError: naming every problem of the tasks and of the workers.
-        RunInterrupted: on Ctrl-C (a KeyboardInterrupt), after every command has been stopped; its `.run`
-            is what had happened.
-        ValueError: for an unknown rank or fit, or seconds or retries out of their bounds.
-        FileExistsError: where `run_dir` holds the outputs of an earlier run, or `journal` an earlier journal.
-        OSError: where this system cannot run commands.
-    """
-    check_choice("rank", rank, RANKS)
-    check_choice("fit", fit, FITS)
-    settings = Settings(
-        engine=engine,
-        journal=journal,
-        run_dir=run_dir,
-        capture=capture,
-        max_retries=check_retries(max_retries),
-        rank=rank,
-        fit=fit,
-        policy=policy or Policy(),
-        cwd=check_cwd(cwd),
-        env=env,
-        rhythm=check_rhythm(heartbeat, lease, grace),
-    )
-    graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
-    if len(graph.tasks) < len(graph):
-        raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
-    session = Session(settings, graph, table, settled=True, fresh=True)
-    return play(session, on_event, notify)
-
-
-def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
-    """Run a session to its end in this thread."""
-    tellers: list[Teller] = []
-    loop = session.open(lambda events: tellers[0].tell(events))
-    state = loop.state
-
-    def make_handle(task_id: str) -> Handle:
-        return Handle(task_id, lambda _: False, state.status)
-
-    tellers.append(Teller(state.index_of, loop.attempts, make_handle, on_event, notify))
-    try:
-        with interrupting(loop):
-            loop.serve(lambda: state.done)
-        if loop.interrupted:
-            tellers[0].tell(loop.give_up())
-    finally:
-        tellers[0].finish()
-        session.close()
-    result = Run(state.ids, state.worker_ids, state.plan(), loop.attempts, session.folder or "", loop.interrupted)
-    if loop.interrupted:
-        raise RunInterrupted(result)
-    return result
-
-
-@contextlib.contextmanager
-def interrupting(loop: Loop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in good order; only the main thread can see to that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: loop.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def check_rhythm(heartbeat: float, lease: float, grace: float) -> Rhythm:
-    """The three as a `Rhythm`. Raises ValueError where they are out of their bounds."""
-    for name, seconds in (("heartbeat", heartbeat), ("lease", lease), ("grace", grace)):
-        if not is_number(seconds) or not 0 <= as_float(seconds) <= MAX_SECONDS:  # nan is neither
-            message = f"{name} is {show_value(seconds)}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted"
-            raise ValueError(message)
-    if not 0 < heartbeat < lease:
-        raise ValueError(f"heartbeat is {heartbeat} and lease {lease}; 0 < heartbeat < lease is wanted")
-    return Rhythm(float(heartbeat), float(lease), float(grace))
-
-
-def check_cwd(cwd: Path | None) -> str | None:
-    """The folder that commands run in. Raises NotADirectoryError where it is none."""
-    if cwd is not None and not os.path.isdir(cwd):
-        raise NotADirectoryError(f"cwd is {os.fspath(cwd)!r}, which is not a folder")
-    return None if cwd is None else os.fspath(cwd)
-
-
-def check_retries(max_retries: Any) -> Any:
-    """Retries of numpy are as good; what is no whole number is said where it is used."""
-    if not isinstance(max_retries, bool):
-        with contextlib.suppress(TypeError):
-            return operator.index(max_retries)
-    return max_retries

@@ -14,16 +14,24 @@ from typing import Any
 
 from ..engines.base import Engine
 from ..engines.local import LocalEngine, this_machine
+from ..errors import JournalError
 from ..events import Event
 from ..graph import CompiledGraph, WorkerTable
+from ..model import as_float, is_number
+from ..names import show_value
+from ..planner import FITS, check_choice
 from ..policy import Policy
+from ..ranks import RANKS
 from ..state import State
+from .control import Control
 from .folder import claim_run_dir
 from .journal import Journal
 from .loop import Loop, Rhythm
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["Session", "Settings", "this_machine"]
+__all__ = ["MAX_SECONDS", "Session", "Settings", "this_machine"]
+
+MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,30 @@ class Settings:
     fit: str = "most-free"
     policy: Policy = field(default_factory=Policy)
     accept_damage: bool = False
-    cwd: str | None = None
+    cwd: str | os.PathLike[str] | None = None
     env: Mapping[str, str] | None = None
     rhythm: Rhythm = field(default_factory=Rhythm)
+    timeout: float | None = None
+    max_fails: int | None = None
     name: str = ""
+
+    def check(self) -> None:
+        """Raise ValueError or OSError where anything is out of its bounds."""
+        check_choice("rank", self.rank, RANKS)
+        check_choice("fit", self.fit, FITS)
+        check_choice("engine", self.engine if isinstance(self.engine, str) else "local", ["local"])
+        rhythm = self.rhythm
+        for name, seconds in (("heartbeat", rhythm.heartbeat_s), ("lease", rhythm.lease_s), ("grace", rhythm.grace_s)):
+            check_seconds(name, seconds)
+        if not 0 < rhythm.heartbeat_s < rhythm.lease_s:
+            said = f"heartbeat is {rhythm.heartbeat_s} and lease {rhythm.lease_s}"
+            raise ValueError(f"{said}; 0 < heartbeat < lease is wanted")
+        if self.timeout is not None:
+            check_seconds("timeout", self.timeout)
+            if not self.timeout:
+                raise ValueError("timeout is 0; more than 0 seconds are wanted")
+        if self.cwd is not None and not os.path.isdir(self.cwd):
+            raise NotADirectoryError(f"cwd is {os.fspath(self.cwd)!r}, which is not a folder")
 
 
 class Session:
@@ -50,7 +78,8 @@ class Session:
 
     Args:
         graph, table: the tasks and the workers to begin with; table None: those of the journal, or this machine.
-        settled: no other workers will come. forget: see `State`. fresh: a journal must not be there yet.
+        settled: no other workers will come. forget: see `State`.
+        fresh: True: there must be no journal yet; False: there must be one; None: either.
     """
 
     def __init__(
@@ -61,12 +90,16 @@ class Session:
         *,
         settled: bool = False,
         forget: bool = False,
-        fresh: bool = False,
+        fresh: bool | None = None,
     ) -> None:
+        settings.check()
         self.settings, self.graph, self.table = settings, graph, table
         self.settled, self.forget, self.fresh = settled, forget, fresh
         self.folder: str | None = None
         self.history: list[Event] = []  # what the journal told
+        self.name = settings.name
+        self.loop: Loop | None = None
+        self._control: Control | None = None
         self.journal: Journal | None = None
 
     def open(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
@@ -75,6 +108,12 @@ class Session:
         Raises:
             FileExistsError, JournalLocked, JournalDamaged, OSError: where that cannot be.
         """
+        self.loop = loop = self._open_loop(tell)
+        if self.journal is not None:
+            self._control = Control(self.journal.folder, loop, self.name)
+        return loop
+
+    def _open_loop(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
         if self.settings.journal is None:
             return self._open_new(tell)
         self.journal = Journal(Path(self.settings.journal))
@@ -85,6 +124,8 @@ class Session:
                 self.journal.cut()
             records = decode_records(self.journal.read())
             first = next(records, None)
+            if first is None and self.fresh is False:
+                raise JournalError(f"the journal in {self.settings.journal} has no beginning; nothing can be taken up")
             if first is None:
                 return self._open_new(tell)
             if self.fresh:
@@ -95,8 +136,15 @@ class Session:
             self.journal.close()
             raise
 
+    @property
+    def messages(self) -> dict[str, str]:
+        """Why tasks failed for good, where more is to be said than of their attempts."""
+        return {} if self.loop is None else self.loop.ledger.messages
+
     def close(self) -> None:
         """Give the journal free."""
+        if self._control is not None:
+            self._control.close()
         if self.journal is not None:
             self.journal.close()
 
@@ -122,12 +170,13 @@ class Session:
             version("fastsched"),
             settings.rank,
             settings.fit,
-            settings.max_retries,
+            state.max_retries,
             settings.policy,
             self.settled,
             settings.rhythm.grace_s,
             os.path.abspath(settings.cwd or os.getcwd()),
             None if logs is None else str(logs),
+            settings.timeout,
             self.graph.tasks,
             table.workers,
         )
@@ -141,6 +190,7 @@ class Session:
         graph = CompiledGraph(opened.tasks)
         state = self._make_state(opened, graph, WorkerTable(opened.workers, graph.resources))
         loop = self._make_loop(opened, state, tell)
+        self.name = opened.name
         self.folder = str(Path(opened.logs).parent) if opened.logs else str(self.settings.journal)
         for record in records:
             if isinstance(record, Turn):
@@ -165,8 +215,6 @@ class Session:
         settings = self.settings
         engine = settings.engine
         if isinstance(engine, str):
-            if engine != "local":
-                raise ValueError(f"unknown engine {engine!r} (known: local)")
             engine = LocalEngine(cwd=opened.cwd, env=settings.env)
         return Loop(
             state,
@@ -178,6 +226,8 @@ class Session:
             journal=self.journal,
             logs=None if opened.logs is None else Path(opened.logs),
             settled=opened.settled,
+            timeout_s=opened.timeout_s,
+            max_fails=settings.max_fails,
         )
 
     @staticmethod
@@ -187,3 +237,10 @@ class Session:
     @staticmethod
     def _arrival(loop: Loop) -> SchedulerOpened:
         return SchedulerOpened(loop.now(), time.time(), os.getpid())
+
+
+def check_seconds(name: str, seconds: Any) -> None:
+    """Raise ValueError for what is no number of seconds that can be waited for."""
+    if not is_number(seconds) or not 0 <= as_float(seconds) <= MAX_SECONDS:  # nan is neither
+        message = f"{name} is {show_value(seconds)}; a number of seconds between 0 and {MAX_SECONDS:,} is wanted"
+        raise ValueError(message)

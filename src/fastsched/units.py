@@ -1,0 +1,29 @@
+"""Durations and sizes as a person writes them: `90s`, `1h30m`, `512M`. Text alone."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["read_seconds"]
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d))+", re.ASCII)
+PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+
+
+def read_seconds(text: str, most: float) -> float:
+    """Seconds, of a duration such as `90s`, `1h30m` or `500ms`; `0` needs no unit.
+
+    Raises:
+        ValueError: with a sentence for a person.
+    """
+    bare = text.strip()
+    if NUMBER.fullmatch(bare) and float(bare) > 0:
+        raise ValueError(f"{text!r} names no unit: say {bare}s, {bare}m or {bare}h")
+    if bare != "0" and not DURATION.fullmatch(bare):
+        raise ValueError(f"{text!r} is no duration such as 90s, 1h30m or 500ms")
+    seconds = sum(float(number) * SECONDS[unit] for number, unit in PART.findall(bare))
+    if seconds > most:
+        raise ValueError(f"{text!r} is too long; at most {most:,.0f} s can be waited for")
+    return seconds

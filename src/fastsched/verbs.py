@@ -1,0 +1,340 @@
+"""The verbs of the command line that look at a run, or act on one that lives: status, logs, explain, cancel, workers,
+report, doctor.
+
+A run is reached through its folder: by the socket of its scheduler while it lives, by its journal after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .engines.local import LocalEngine, this_machine
+from .errors import FastschedError, JournalLocked
+from .gantt import show_seconds
+from .model import TaskStatus
+from .names import fit_width, nearest, show_name
+from .progress import count
+from .report import report_run, show_capacity, write_json
+from .runtime.control import NotLiveError, ask_run
+from .runtime.folder import find_run
+from .runtime.journal import Journal
+from .runtime.view import PastRun
+
+__all__ = ["add_verbs"]
+
+COMPLETED, TASK_FAILED = 0, 1
+FOLLOW_S = 0.2  # between two looks at a file that grows
+SHOWN_TASKS = 20
+
+
+def add_verbs(commands: Any) -> None:
+    """Add the parsers of these verbs."""
+    status = add(commands, "status", do_status, "say where a run and its tasks stand", "[RUN] [options]")
+    status.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    status.add_argument("--tasks", nargs="+", metavar="TASK", help="only these tasks, each with a line")
+    status.add_argument("--all", action="store_true", help="a line for every task")
+    add_format(status)
+
+    logs = add(commands, "logs", do_logs, "print what a task wrote", "TASK [options]")
+    logs.add_argument("task", metavar="TASK")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the task has ended")
+    logs.add_argument("--attempt", type=int, metavar="N", help="of this attempt (default: the last)")
+    logs.add_argument("--stderr", action="store_true", help="only what it wrote to stderr (default: both, in turn)")
+    add_run(logs)
+
+    explain = add(commands, "explain", do_explain, "say why a task waits, or what became of it", "TASK [options]")
+    explain.add_argument("task", metavar="TASK")
+    add_run(explain)
+    add_format(explain)
+
+    cancel = add(commands, "cancel", do_cancel, "cancel tasks of a live run", "TASK... [options]")
+    cancel.add_argument("task", metavar="TASK", nargs="+")
+    add_run(cancel)
+
+    workers = add(commands, "workers", do_workers, "list the workers of a run, and what each runs", "[RUN] [options]")
+    workers.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    workers.add_argument("--drain", metavar="WORKER", help="let it end what it runs, and go")
+    workers.add_argument(
+        "--remove", metavar="WORKER", help="stop what it runs, which is tried elsewhere, and let it go"
+    )
+    add_format(workers)
+
+    report = add(commands, "report", do_report, "sum up a run that is over", "[RUN] [options]")
+    report.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    add_format(report)
+
+    doctor = add(commands, "doctor", do_doctor, "say what this machine offers to runs, and how strongly", "[options]")
+    add_format(doctor)
+
+
+RUN_HELP = "folder of the run, or its name in .fastsched/runs (default: the newest there)"
+
+
+def add(commands: Any, name: str, do: Any, says: str, usage: str) -> argparse.ArgumentParser:
+    """The parser of one verb."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        usage=f"fastsched {name} {usage}",
+        help=says,
+        description=f"{says[0].upper()}{says[1:]}.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(do=do, parser=parser)
+    return parser
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The option that names a run."""
+    parser.add_argument("--run", metavar="RUN", help=RUN_HELP)
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """The option that chooses the form."""
+    parser.add_argument("--format", choices=("human", "json"), default="human", help="(default: %(default)s)")
+
+
+def look(folder: Path, do: str, **arguments: Any) -> Any:
+    """What can be seen of a run, alive or not."""
+    for _ in range(2):
+        try:
+            return ask_run(folder, do, **arguments)
+        except NotLiveError:
+            pass
+        try:
+            return getattr(PastRun(folder).view, do)(**arguments)
+        except JournalLocked:
+            time.sleep(FOLLOW_S)  # its scheduler is just beginning, or ending
+    raise FastschedError(f"{folder} is held by a scheduler that does not answer")
+
+
+def look_at_task(folder: Path, do: str, task_id: str) -> Any:
+    """What can be seen of one task. Raises FastschedError that names the nearest, where there is no such task."""
+    try:
+        return look(folder, do, task_id=task_id)
+    except KeyError:
+        near = nearest(task_id, [task["task_id"] for task in look(folder, "tasks")])
+        hint = f"; did you mean {show_name(near)}?" if near else ""
+        raise FastschedError(f"{folder} has no task {show_name(task_id)}{hint}") from None
+
+
+def do_status(arguments: argparse.Namespace) -> int:
+    """`fastsched status`."""
+    folder = find_run(arguments.run)
+    overview = look(folder, "overview")
+    if arguments.tasks:
+        tasks = [task for name in arguments.tasks for task in look_at_tasks(folder, [name])]
+    else:
+        tasks = look(folder, "tasks")
+    if arguments.format == "json":
+        write_json({"run": str(folder), **overview, "tasks": tasks})
+        return COMPLETED
+    counts = ", ".join(f"{overview['counts'][status]:,} {status.lower()}" for status in TaskStatus)
+    name = f" ({show_name(overview['name'])})" if overview["name"] else ""
+    print(f"{folder}{name}: {overview['state']} after {show_seconds(overview['seconds'])}; {counts}")
+    chosen = tasks if arguments.all or arguments.tasks else [task for task in tasks if is_of_interest(task)]
+    width = max([10, *(len(show_name(task["task_id"])) for task in chosen[:SHOWN_TASKS])])
+    shown = chosen if arguments.all or arguments.tasks else chosen[:SHOWN_TASKS]
+    for task in shown:
+        print(f"  {show_name(task['task_id']):<{min(width, 40)}}  {describe(task)}")
+    if len(chosen) > len(shown):
+        print(f"  and {count(len(chosen) - len(shown), 'more task')}; --all lists every task")
+    return COMPLETED
+
+
+def look_at_tasks(folder: Path, names: Sequence[str]) -> Any:
+    """Where some tasks stand."""
+    try:
+        return look(folder, "tasks", task_ids=list(names))
+    except KeyError as error:
+        raise FastschedError(f"{folder} has no task {show_name(str(error.args[0]))}") from None
+
+
+def is_of_interest(task: dict[str, Any]) -> bool:
+    """Whether a person wants to see it without asking: it runs, or failed by itself."""
+    status: str = task["status"]
+    return status == "RUNNING" or (status == "FAILED" and task["reason"] != "DEPENDENCY")
+
+
+def describe(task: dict[str, Any]) -> str:
+    """What became of a task, in a line."""
+    where = f" on {show_name(task['worker_id'])}, attempt {task['attempts']}" if task["attempts"] else ""
+    if task["status"] != "FAILED":
+        return f"{task['status'].lower()}{where}"
+    cause = f" because of {show_name(task['cause_id'])}" if task["cause_id"] else ""
+    first = task["message"].split("\n", 1)[0]
+    message = f": {fit_width(show_name(first), 200, '...').rstrip()}" if first else ""
+    return f"failed: {task['reason']}{cause}{where}{message}"
+
+
+def do_logs(arguments: argparse.Namespace) -> int:
+    """`fastsched logs`."""
+    folder = find_run(arguments.run)
+    follower = Follower(arguments.stderr)
+    while True:
+        attempts = look_at_task(folder, "attempts", arguments.task)
+        wanted = [a for a in attempts if arguments.attempt in (None, a["attempt"])]
+        if wanted and not wanted[-1]["stdout"]:
+            raise FastschedError(f"the outputs of {folder} were not kept")
+        for attempt in wanted[-1:] if not follower.shown else wanted:
+            follower.show(attempt)
+        (task,) = look(folder, "tasks", task_ids=[arguments.task])
+        over = task["status"] in ("COMPLETED", "FAILED") or (arguments.attempt and wanted and "end" in wanted[-1])
+        if not arguments.follow or over:
+            if wanted:
+                follower.show(wanted[-1])  # what came between the two looks
+            elif arguments.attempt:
+                raise FastschedError(f"{show_name(arguments.task)} has no attempt {arguments.attempt}")
+            elif not arguments.follow:
+                print(f"{show_name(arguments.task)} has not started; fastsched explain says why", file=sys.stderr)
+            return COMPLETED
+        time.sleep(FOLLOW_S)
+
+
+class Follower:
+    """Prints what files have grown by since it looked last; a head where the file is another than before."""
+
+    def __init__(self, only_stderr: bool) -> None:
+        self.names = ("stderr",) if only_stderr else ("stdout", "stderr")
+        self.shown: dict[str, int] = {}
+        self.last = ""
+
+    def show(self, attempt: dict[str, Any]) -> None:
+        """Print what is new of an attempt."""
+        for name in self.names:
+            path = attempt[name]
+            try:
+                with open(path, "rb") as file:
+                    file.seek(self.shown.get(path, 0))
+                    fresh = file.read()
+            except OSError:
+                continue
+            if fresh and path != self.last:
+                if len(self.names) > 1 or self.shown:
+                    self._head(attempt, name)
+                self.last = path
+            self.shown[path] = self.shown.get(path, 0) + len(fresh)
+            sys.stdout.flush()
+            sys.stdout.buffer.write(fresh)
+            sys.stdout.buffer.flush()
+
+    def _head(self, attempt: dict[str, Any], name: str) -> None:
+        where = f"{show_name(attempt['task_id'])}, attempt {attempt['attempt']} on {show_name(attempt['worker_id'])}"
+        print(f"==> {where}: {name} <==", file=sys.stderr, flush=True)
+
+
+def do_explain(arguments: argparse.Namespace) -> int:
+    """`fastsched explain`."""
+    explained = look_at_task(find_run(arguments.run), "explain", arguments.task)
+    if arguments.format == "json":
+        write_json(explained)
+    else:
+        print(f"{show_name(explained['task_id'])} is {explained['status']}: {explained['text']}")
+    return COMPLETED
+
+
+def do_cancel(arguments: argparse.Namespace) -> int:
+    """`fastsched cancel`."""
+    folder = find_run(arguments.run)
+    for task_id in arguments.task:
+        try:
+            cancelled = ask_run(folder, "cancel", task_id=task_id)
+        except NotLiveError:
+            raise FastschedError(f"{folder} is not live; there is nothing to cancel") from None
+        except KeyError:
+            look_at_task(folder, "explain", task_id)  # which says what may have been meant
+            raise
+        print(f"{show_name(task_id)}: {'cancelled' if cancelled else 'it had ended already'}")
+    return COMPLETED
+
+
+def do_workers(arguments: argparse.Namespace) -> int:
+    """`fastsched workers`."""
+    folder = find_run(arguments.run)
+    for verb, worker_id in (("drain_worker", arguments.drain), ("remove_worker", arguments.remove)):
+        if worker_id is None:
+            continue
+        try:
+            ask_run(folder, verb, worker_id=worker_id)
+        except NotLiveError:
+            raise FastschedError(f"{folder} is not live; its workers are gone") from None
+        except KeyError:
+            raise FastschedError(f"{folder} has no worker {show_name(worker_id)}") from None
+    workers = look(folder, "workers")
+    if arguments.format == "json":
+        write_json(workers)
+        return COMPLETED
+    for worker in workers:
+        cores = show_capacity("cpu_millicores", round(worker["cpu_cores_available"] * 1000))
+        memory = show_capacity("memory_mb", worker["memory_available_mb"])
+        running = ", ".join(map(show_name, worker["running"][:5])) or "nothing"
+        more = f" and {len(worker['running']) - 5} more" if len(worker["running"]) > 5 else ""
+        print(f"{show_name(worker['worker_id'])}: {worker['state']}, {cores}, {memory}; runs {running}{more}")
+    return COMPLETED
+
+
+def do_report(arguments: argparse.Namespace) -> int:
+    """`fastsched report`."""
+    past = PastRun(find_run(arguments.run))
+    if past.damage:
+        print(f"fastsched: warning: the journal is damaged: {past.damage}", file=sys.stderr)
+    result = past.result()
+    report_run(result, past.ledger.messages, past.ledger.state.now / 1e9, arguments.format)
+    return COMPLETED if result.all_completed else TASK_FAILED
+
+
+def do_doctor(arguments: argparse.Namespace) -> int:
+    """`fastsched doctor`."""
+    machine = this_machine()
+    engine = LocalEngine()
+    levels = engine.levels()
+    engine.close(0)
+    found: dict[str, Any] = {
+        "cores": machine.cpu_cores_available,
+        "memory_mb": machine.memory_available_mb,
+        "containment": levels.containment,
+        "memory": levels.memory,
+        "notes": list(levels.notes),
+        "journal": f"SQLite {sqlite3.sqlite_version}; a sync here takes {show_seconds(time_a_sync())}",
+        "python": f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}",
+    }
+    if arguments.format == "json":
+        write_json(found)
+        return COMPLETED
+    words = {
+        "machine": f"{show_capacity('cpu_millicores', round(found['cores'] * 1000))}, "
+        f"{show_capacity('memory_mb', found['memory_mb'])}",
+        "containment": found["containment"],
+        "memory": found["memory"],
+        "journal": found["journal"],
+        "python": found["python"],
+    }
+    for name, text in words.items():
+        print(f"{name:<13}{text}")
+    for note in found["notes"]:
+        print(f"{'':<13}{note}")
+    return COMPLETED
+
+
+def time_a_sync() -> float:
+    """Seconds that a sync of a journal takes in the current folder."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir=os.getcwd(), prefix=".fastsched-doctor-") as folder:
+        journal = Journal(Path(folder))
+        journal.append_all([b"first"])
+        journal.sync()
+        began = time.perf_counter()
+        for _ in range(5):
+            journal.append_all([b"another"])
+            journal.sync()
+        took = (time.perf_counter() - began) / 5
+        journal.close()
+    return took

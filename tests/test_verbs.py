@@ -1,0 +1,239 @@
+"""The verbs that look at a run and act on one, and those that take it up again, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastsched.cli import main
+from fastsched.runtime.control import ask_run
+from fastsched.runtime.folder import find_run
+from fastsched.runtime.journal import DATABASE
+from fastsched.units import read_seconds
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def job(tasks, n_workers=1):
+    workers = [{"worker_id": f"w{i}", "cpu_cores_available": 1, "memory_available_mb": 512} for i in range(n_workers)]
+    Path("job.json").write_text(json.dumps({"name": "night", "tasks": tasks, "workers": workers}))
+    return "job.json"
+
+
+def task(task_id, command="true", *dependencies, **more):
+    return {"task_id": task_id, "command": command, "dependencies": dependencies, **more}
+
+
+def wait_until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.01)
+
+
+class Live:
+    """`fastsched run` (or another verb) in a process of its own."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fastsched", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def end(self, number=None):
+        if number:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+def running(*names):
+    """Whether these tasks run now."""
+    try:
+        statuses = {t["task_id"]: t["status"] for t in ask_run(find_run(None), "tasks")}
+    except Exception:
+        return False
+    return all(statuses[name] == "RUNNING" for name in names)
+
+
+def test_a_live_run_is_seen_and_acted_on_from_outside(capfd):
+    file = job([task("a", "echo one; echo two >&2; while [ ! -e go ]; do sleep 0.02; done"), task("b", "true", "a")])
+    with Live("run", file, "-q") as live:
+        wait_until(lambda: running("a"))
+        assert main(["status"]) == 0
+        out = capfd.readouterr().out
+        assert "(night): running after " in out and "1 pending, 1 running, 0 completed, 0 failed" in out
+        assert "  a           running on w0, attempt 1\n" in out
+        assert main(["status", "--tasks", "b", "--format", "json"]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert [t["status"] for t in told["tasks"]] == ["PENDING"] and told["counts"]["RUNNING"] == 1
+        assert main(["explain", "b"]) == 0
+        assert capfd.readouterr().out == "b is PENDING: it waits for 'a' to complete\n"
+        assert main(["workers"]) == 0
+        assert capfd.readouterr().out == "w0: live, 1 core, 512 MB; runs a\n"
+        wait_until(lambda: Path(find_run(None), "logs", "a.1.err").read_text())
+        assert main(["logs", "a"]) == 0
+        out, err = capfd.readouterr()
+        assert out == "one\ntwo\n" and "a, attempt 1 on w0: stderr" in err
+        assert main(["logs", "a", "--stderr"]) == 0
+        assert capfd.readouterr().out == "two\n"
+        assert main(["logs", "b"]) == 0 and "has not started" in capfd.readouterr().err
+        assert main(["explain", "aa"]) == 2 and "no task aa; did you mean a?" in capfd.readouterr().err
+        assert main(["cancel", "c"]) == 2 and "no task c" in capfd.readouterr().err
+        assert main(["workers", "--drain", "nobody"]) == 2 and "no worker nobody" in capfd.readouterr().err
+        assert main(["resume"]) == 2 and "held by another scheduler (process" in capfd.readouterr().err
+        assert main(["report"]) == 2 and "held by another scheduler" in capfd.readouterr().err
+        assert main(["cancel", "b"]) == 0 and capfd.readouterr().out == "b: cancelled\n"
+        Path("go").touch()
+        code, out, _ = live.end()
+    assert code == 1 and "1 completed, 1 failed (1 CANCELLED)" in out
+    assert main(["status", "--all"]) == 0
+    assert "  b           failed: CANCELLED\n" in capfd.readouterr().out
+    assert main(["cancel", "b"]) == 2 and "is not live" in capfd.readouterr().err
+    assert main(["workers"]) == 0 and "runs nothing" in capfd.readouterr().out
+
+
+def test_logs_are_followed_to_the_end_of_the_task():
+    file = job([task("a", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done")])
+    with Live("run", file, "-q") as live:
+        wait_until(lambda: running("a"))
+        with Live("logs", "a", "-f") as logs:
+            assert logs.end()[:2] == (0, "1\n2\n3\n4\n5\n")
+        assert live.end()[0] == 0
+
+
+def test_an_interrupted_run_is_resumed(capfd):
+    file = job(
+        [task("a", "echo a >> ran"), task("b", "echo b >> ran; [ -e go ] || sleep 300", "a"), task("c", "true", "b")]
+    )
+    with Live("run", file, "-q", "--grace", "100ms") as live:
+        wait_until(lambda: running("b"))
+        code, out, _ = live.end(signal.SIGINT)
+    assert code == 130 and f"fastsched resume {find_run(None)} goes on with it" in out
+    Path("go").touch()
+    assert main(["resume", "-q"]) == 0
+    assert "done in " in capfd.readouterr().out
+    assert Path("ran").read_text() == "a\nb\nb\n"
+    assert main(["resume", "-q"]) == 0 and Path("ran").read_text() == "a\nb\nb\n"
+    assert main(["report"]) == 0 and "3 completed, 0 failed, 1 retried" in capfd.readouterr().out
+
+
+def test_a_run_whose_scheduler_was_killed_is_resumed(capfd):
+    tasks = [task(f"t{i}", f"echo {i} >> ran; [ -e go ] || [ {i} -lt 5 ] || sleep 300") for i in range(9)]
+    with Live("run", job(tasks, 2), "-q") as live:
+        wait_until(lambda: Path("ran").exists() and len(Path("ran").read_text().split()) == 7)
+        live.end(signal.SIGKILL)
+    assert main(["status"]) == 0
+    assert "(night): interrupted after" in capfd.readouterr().out
+    Path("go").touch()
+    assert main(["resume", "-q"]) == 0
+    ran = Path("ran").read_text().split()
+    assert all(ran.count(str(i)) == 1 for i in (0, 1, 2, 3, 4)) and set(ran) == set(map(str, range(9)))
+
+
+def test_what_failed_is_retried_in_a_new_run(capfd):
+    file = job(
+        [task("a", "echo a >> ran"), task("b", "[ -e go ]", "a", max_retries=0), task("c", "echo c >> ran", "b")]
+    )
+    assert main(["run", file, "-q"]) == 1
+    first = find_run(None)
+    Path("go").touch()
+    time.sleep(0.01)
+    assert main(["retry", "--failed", "-q"]) == 0
+    assert Path("ran").read_text() == "a\nc\n" and find_run(None) != first
+    capfd.readouterr()
+    assert main(["retry", "--failed", "-q"]) == 0 and "nothing to retry" in capfd.readouterr().out
+    assert main(["report", str(first)]) == 1 and "1 dependent task failed with it" in capfd.readouterr().out
+
+
+def test_after_so_many_failures_nothing_more_is_started(capfd):
+    tasks = [task(f"t{i}", "exit 1", max_retries=0) for i in range(6)]
+    assert main(["run", job(tasks), "-q", "--max-fails", "2"]) == 1
+    assert "0 completed, 6 failed (2 EXIT, 4 CANCELLED)" in capfd.readouterr().out
+    assert main(["run", job(tasks), "-q", "--fail-fast"]) == 1
+    assert "(1 EXIT, 5 CANCELLED)" in capfd.readouterr().out
+    assert main(["run", job(tasks), "-q", "-k"]) == 1
+    assert "(6 EXIT)" in capfd.readouterr().out
+
+
+def test_a_dry_run_plans(capfd):
+    assert main(["run", job([task("a", "touch never", duration=60)]), "-n"]) == 0
+    assert "makespan      1m 00s" in capfd.readouterr().out and not Path("never").exists()
+    assert not Path(".fastsched").exists()
+
+
+def test_one_worker_with_so_many_cores(capfd):
+    tasks = [task(f"t{i}", "touch in$FASTSCHED_TASK_ID; while [ ! -e int2 ]; do sleep 0.02; done") for i in range(3)]
+    assert main(["run", job(tasks), "-q", "-j", "3"]) == 0
+
+
+def test_commands_run_where_they_are_told_to():
+    Path("there").mkdir()
+    assert main(["run", job([task("a", "touch here")]), "-q", "-C", "there"]) == 0
+    assert Path("there/here").exists()
+
+
+def test_without_a_journal_there_is_nothing_to_resume(capfd):
+    assert main(["run", job([task("a", "echo x")]), "-q", "--no-journal", "--run-dir", "here"]) == 0
+    assert Path("here/logs/a.1.out").read_text() == "x\n"
+    for verb in (["resume", "here"], ["status", "here"], ["report"], ["logs", "a"]):
+        assert main(verb) == 2
+        assert "there is no run" in capfd.readouterr().err
+
+
+def test_a_damaged_journal_is_not_passed_over(capfd):
+    assert main(["run", job([task(f"t{i}") for i in range(20)]), "-q", "--run-dir", "here"]) == 0
+    path = Path("here") / DATABASE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"AttemptStarted")] ^= 1  # SQLite fills its pages from behind: this is of a late turn
+    path.write_bytes(content)
+    assert main(["resume", "here", "-q"]) == 2
+    err = capfd.readouterr().err
+    assert "is damaged:" in err and "--accept-damage" in err
+    assert main(["report", "here"]) == 1 and "is damaged" in capfd.readouterr().err
+    assert main(["resume", "here", "-q", "--accept-damage"]) == 0
+    assert "20 completed" in capfd.readouterr().out
+    path.write_bytes(b"")
+    assert main(["resume", "here", "-q", "--accept-damage"]) == 2 and "has no beginning" in capfd.readouterr().err
+
+
+def test_the_doctor_says_what_there_is(capfd):
+    assert main(["doctor"]) == 0
+    out = capfd.readouterr().out
+    assert all(f"{word} " in out for word in ("machine", "containment", "memory", "journal", "python"))
+    assert main(["doctor", "--format", "json"]) == 0
+    assert json.loads(capfd.readouterr().out)["cores"] >= 1
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1h30m", 5400), ("500ms", 0.5), ("0", 0), ("1.5s", 1.5), ("1d", 86400), ("1m1s1ms", 61.001)],
+)
+def test_durations(text, seconds):
+    assert read_seconds(text, 1e6) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "5", "5 s", "1h30", "-1s", "1e3s", "inf", "२s", "12d"])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match=r"names no unit|no duration|too long"):
+        read_seconds(text, 1e6)
