@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from simulation.ghost import Violation
 from simulation.history import History, play
+from simulation.live import LiveHistory, play_live
 
 from fastsched.events import AttemptEnded, AttemptStarted
 
 HERE = Path(__file__).resolve().parent
 SCHEDULES = int(os.environ.get("FASTSCHED_SCHEDULES", "2400"))
+LIVE = int(os.environ.get("FASTSCHED_LIVE", "30"))  # seeds of the whole runtime; each is some 20 schedules
 CHUNKS = 4
 MISHAPS = (
     "stale", "doubled", "delayed", "from nowhere", "submissions", "cancelled", "lost", "joined", "came back", "drained",
@@ -94,3 +96,19 @@ def test_the_ghost_sees():
             except (Violation, KeyError, TypeError):
                 found += 1
         assert found >= 10, kind
+
+
+def test_the_whole_runtime_keeps_its_promises_whatever_happens():
+    """With a death of the scheduler at every write of the shorter histories."""
+    first = int(os.environ.get("FASTSCHED_LIVE_SEED", "0"))
+    histories = [history for seed in range(first, first + LIVE) for history in play_live(seed)]
+    counts = sum((history.counts for history in histories), Counter())
+    assert len(histories) > 3 * LIVE
+    for what in ("crashes", "power cuts", "attempts", "completed", "cancel", "drain", "remove", "add", "pause"):
+        assert counts[what] > 0, what
+
+
+def test_a_live_seed_is_the_same_history_in_another_process():
+    code = "from simulation.live import LiveHistory; print(LiveHistory(11).play().hash)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE, check=True).stdout
+    assert told.strip() == LiveHistory(11).play().hash

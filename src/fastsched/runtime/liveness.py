@@ -26,4 +26,4 @@ class Liveness:
 
     def next_deadline(self) -> int | None:
         """When the next lease is over, or None where nobody is expected."""
-        return min(self._heard.values()) + self.lease_ns if self._heard else None
+        return min(self._heard.values()) + self.lease_ns + 1 if self._heard else None

@@ -49,7 +49,7 @@ from .liveness import Liveness
 from .log import logger
 from .record import Turn, as_it_is, encode_record
 
-__all__ = ["Keeper", "Loop", "Rhythm"]
+__all__ = ["Keeper", "Loop", "Rhythm", "Submission"]
 
 NS = 1_000_000_000
 LONGEST_WAIT_S = 1.0
@@ -219,7 +219,7 @@ class Loop:
         """
         if threading.get_ident() == self._owner:
             return what(self.now())
-        answer: Answer = self._request(what)
+        answer: Answer = self.request(what).result()
         return answer
 
     def submit(self, tasks: Sequence[Any], given: Sequence[Any]) -> range:
@@ -230,16 +230,17 @@ class Loop:
         """
         if threading.get_ident() == self._owner:
             return self._submit(tasks, given, self.now())
-        indices: range = self._request(Submission(tasks, given))
+        indices: range = self.request(Submission(tasks, given)).result()
         return indices
 
-    def _request(self, what: Callable[[int], Any] | Submission) -> Any:
+    def request(self, what: Callable[[int], Any] | Submission) -> Future[Any]:
+        """Have something done in the loop's next turn; answers at once. From any thread."""
         future: Future[Any] = Future()
         self._requests.append((what, future))
         if self._ended:
             self._refuse_requests()
         self.engine.wake()
-        return future.result()
+        return future
 
     @property
     def course(self) -> str:
@@ -606,7 +607,7 @@ class Loop:
     def _wait_s(self, now: int) -> float:
         """How long to wait for a report at most."""
         deadlines = [self._liveness.next_deadline(), *self._restarts.values()]
-        if not self.paused:
+        if not self.paused and not self.blocked:  # else nothing is decided then, and it would stay in the past
             deadlines.append(self.state.next_wake())
         if self._unsynced or self._unwritten:
             deadlines.append(self._next_write)

@@ -80,6 +80,7 @@ class Session:
         graph, table: the tasks and the workers to begin with; table None: those of the journal, or this machine.
         settled: no other workers will come. forget: see `State`.
         fresh: True: there must be no journal yet; False: there must be one; None: either.
+        journal: one that is open, in place of that of the settings. clock: ns, never going back.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class Session:
         settled: bool = False,
         forget: bool = False,
         fresh: bool | None = None,
+        journal: Journal | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         settings.check()
         self.settings, self.graph, self.table = settings, graph, table
@@ -100,7 +103,7 @@ class Session:
         self.name = settings.name
         self.loop: Loop | None = None
         self._control: Control | None = None
-        self.journal: Journal | None = None
+        self.journal, self._clock = journal, clock
 
     def open(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
         """Open everything; the loop has not begun.
@@ -109,14 +112,15 @@ class Session:
             FileExistsError, JournalLocked, JournalDamaged, OSError: where that cannot be.
         """
         self.loop = loop = self._open_loop(tell)
-        if self.journal is not None:
+        if self.settings.journal is not None and self.journal is not None:
             self._control = Control(self.journal.folder, loop, self.name)
         return loop
 
     def _open_loop(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
-        if self.settings.journal is None:
+        if self.settings.journal is not None:
+            self.journal = Journal(Path(self.settings.journal))
+        if self.journal is None:
             return self._open_new(tell)
-        self.journal = Journal(Path(self.settings.journal))
         try:
             if self.journal.damage is not None:
                 if not self.settings.accept_damage:
@@ -125,12 +129,12 @@ class Session:
             records = decode_records(self.journal.read())
             first = next(records, None)
             if first is None and self.fresh is False:
-                raise JournalError(f"the journal in {self.settings.journal} has no beginning; nothing can be taken up")
+                raise JournalError(f"the journal in {self.journal.folder} has no beginning; nothing can be taken up")
             if first is None:
                 return self._open_new(tell)
             if self.fresh:
                 message = "it holds the journal of an earlier run; resume that one, or name another folder"
-                raise FileExistsError(errno.EEXIST, message, os.fspath(self.settings.journal))
+                raise FileExistsError(errno.EEXIST, message, str(self.journal.folder))
             return self._take_up(first, records, tell)
         except BaseException:
             self.journal.close()
@@ -229,10 +233,6 @@ class Session:
             timeout_s=opened.timeout_s,
             max_fails=settings.max_fails,
         )
-
-    @staticmethod
-    def _clock() -> int:
-        return time.monotonic_ns()
 
     @staticmethod
     def _arrival(loop: Loop) -> SchedulerOpened:

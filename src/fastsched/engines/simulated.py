@@ -1,0 +1,237 @@
+"""The simulated engine: workers, commands and mishaps in virtual time, from a seed.
+
+It carries orders as any engine does, only that nothing runs: a command is a time and an end. The clock is its own, and
+moves when it is waited for, so a day of mishaps takes milliseconds, and the same seed is the same day. With it the loop
+itself can be put under simulation, its journal included: `crash` is the death of the scheduler's process.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from ..events import AttemptEnded, Order, Report, Start, Stop, Usage, WorkerHeard, WorkerLost
+from ..model import Reason, Worker
+from .base import Levels
+
+__all__ = ["Command", "Faults", "SimulatedEngine"]
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong, and how often: rates are per second of a worker, shares are of reports or of comings up."""
+
+    loss_rate: float = 0.0
+    silence_rate: float = 0.0  # a worker that is stopped: it says nothing for a while, and its commands go on
+    silence_s: float = 30.0  # at most so long
+    delay_s: float = 0.0  # a report takes up to so long
+    doubled: float = 0.0  # reports of an end that come twice
+    late: float = 0.0  # reports of a lost worker that come after it was given up
+    no_start: float = 0.0  # comings up that fail at once
+    never_up: float = 0.0  # comings up that nothing is heard of
+
+
+@dataclass(frozen=True)
+class Command:
+    """What becomes of an attempt: how long it takes, and why it fails (None: it completes)."""
+
+    seconds: float
+    reason: Reason | None = None
+    deaf: bool = False  # it does not end when it is asked to, only when it is killed
+
+
+@dataclass
+class Host:
+    """A worker's agent: what of it is running, and what it has said that has not arrived."""
+
+    worker: Worker
+    incarnation: int
+    silent_until: int = 0
+    last_arrival: int = 0  # reports of one worker arrive in their order
+    commands: dict[tuple[str, int], tuple[Start, Command]] = field(default_factory=dict)
+
+
+class SimulatedEngine:
+    """See `engines.base.Engine`. `behave(order, random)` says what becomes of an attempt; None: a second, and well."""
+
+    def __init__(
+        self, seed: int = 0, behave: Callable[[Start, Random], Command] | None = None, faults: Faults | None = None
+    ) -> None:
+        self.random = Random(seed)
+        self.faults = faults or Faults()
+        self.hosts: dict[str, Host] = {}
+        self._behave = behave or (lambda order, random: Command(1.0))
+        self._now = 0
+        self._timeline: list[tuple[int, int, Callable[[], None]]] = []
+        self._n_planned = 0
+        self._reports: list[Report] = []
+        self._heartbeat_ns = NS
+        self._woken = False
+
+    def clock(self) -> int:
+        """Virtual time, ns."""
+        return self._now
+
+    # ------------------------------------------------------------ the protocol
+
+    def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
+        """See `Engine.open`."""
+        self.crash()
+        self._heartbeat_ns = int(heartbeat_s * NS)
+
+    def levels(self) -> Levels:
+        """See `Engine.levels`."""
+        return Levels("simulated", "simulated", ("nothing is really run",))
+
+    def bring_up(self, worker: Worker, incarnation: int) -> None:
+        """See `Engine.bring_up`."""
+        if self.random.random() < self.faults.no_start:
+            raise OSError("a mishap: it cannot be started")
+        host = Host(worker, incarnation)
+        self.hosts[worker.worker_id] = host
+        if self.random.random() < self.faults.never_up:
+            return
+        self._say(host, WorkerHeard(worker.worker_id, True, incarnation))
+        self._plan(self._heartbeat_ns, partial(self._beat, host))
+        for rate, mishap in ((self.faults.loss_rate, self._die), (self.faults.silence_rate, self._fall_silent)):
+            if rate:
+                self._plan(int(self.random.expovariate(rate) * NS), partial(mishap, host))
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """See `Engine.send`."""
+        for order in orders:
+            host = self.hosts.get(order.worker_id)
+            if host is None or host.incarnation != order.incarnation:
+                continue
+            if isinstance(order, Stop):
+                self._stop(host, order)
+                continue
+            command = self._behave(order, self.random)
+            host.commands[order.task_id, order.attempt] = (order, command)
+            seconds, reason = command.seconds, command.reason
+            if order.timeout_s is not None and seconds > order.timeout_s:
+                seconds, reason = order.timeout_s + order.grace_s * command.deaf, Reason.TIMEOUT
+            self._end_in(host, order, int(seconds * NS), reason)
+
+    def wait_reports(self, timeout_s: float) -> list[Report]:
+        """See `Engine.wait_reports`. Time moves to the next report, or by the timeout."""
+        end = self._now + int(timeout_s * NS)
+        while not self._reports and not self._woken and self._timeline and self._timeline[0][0] <= end:
+            at, _, happen = heapq.heappop(self._timeline)
+            self._now = max(self._now, at)
+            happen()
+        if not self._reports and not self._woken:
+            self._now = max(self._now, end)
+        self._woken = False
+        reports, self._reports = self._reports, []
+        return reports
+
+    def lose(self, worker_id: str, message: str) -> None:
+        """See `Engine.lose`."""
+        host = self.hosts.get(worker_id)
+        if host is not None:
+            self._end_host(host, message)
+
+    def wake(self) -> None:
+        """See `Engine.wake`."""
+        self._woken = True
+
+    def close(self, grace_s: float) -> None:
+        """See `Engine.close`."""
+        self.crash()
+
+    def hurry(self) -> None:
+        """See `Engine.hurry`."""
+
+    def crash(self) -> None:
+        """The scheduler is gone: its workers see that and end everything; nothing that was on its way arrives."""
+        self._timeline.clear()
+        self._reports.clear()
+        for host in self.hosts.values():
+            host.commands.clear()
+        self.hosts.clear()
+
+    # ------------------------------------------------------------ what happens
+
+    def _plan(self, delay_ns: int, happen: Callable[[], None]) -> None:
+        """Have something happen later."""
+        self._n_planned += 1
+        heapq.heappush(self._timeline, (self._now + delay_ns, self._n_planned, happen))
+
+    def _is_there(self, host: Host) -> bool:
+        return self.hosts.get(host.worker.worker_id) is host
+
+    def _say(self, host: Host, report: Report) -> None:
+        """A report sets out: it arrives after all before it of the same worker, and not while that is silent."""
+        arrival = self._now + int(self.random.random() * self.faults.delay_s * NS)
+        host.last_arrival = max(host.last_arrival, arrival, host.silent_until)
+        self._plan(host.last_arrival - self._now, partial(self._arrive, host, report))
+
+    def _arrive(self, host: Host, report: Report) -> None:
+        if self._is_there(host):
+            self._deliver(report)
+
+    def _deliver(self, report: Report) -> None:
+        self._reports.append(report)
+
+    def _beat(self, host: Host) -> None:
+        if self._is_there(host):
+            self._say(host, WorkerHeard(host.worker.worker_id, False, host.incarnation))
+            self._plan(self._heartbeat_ns, partial(self._beat, host))
+
+    def _end_in(self, host: Host, order: Start | Stop, delay_ns: int, reason: Reason | None) -> None:
+        self._plan(delay_ns, partial(self._end, host, order.task_id, order.attempt, reason))
+
+    def _end(self, host: Host, task_id: str, attempt: int, reason: Reason | None) -> None:
+        """A command ends, unless it has ended already."""
+        if not self._is_there(host) or host.commands.pop((task_id, attempt), None) is None:
+            return
+        code = {None: 0, Reason.EXIT: 1}.get(reason)
+        number = 9 if reason in (Reason.SIGNAL, Reason.OUT_OF_MEMORY) else None
+        message = "" if reason is None else f"a mishap: {reason}"
+        report = AttemptEnded(
+            task_id,
+            host.worker.worker_id,
+            attempt,
+            reason,
+            code,
+            number,
+            message,
+            Usage(1.0, 0.1),
+            host.incarnation,
+        )
+        self._say(host, report)
+        if self.random.random() < self.faults.doubled:
+            self._say(host, report)
+
+    def _stop(self, host: Host, order: Stop) -> None:
+        """A command is asked to end; a deaf one is killed after the grace."""
+        running = host.commands.get((order.task_id, order.attempt))
+        if running is not None:
+            delay_s = order.grace_s if running[1].deaf else 0.01
+            self._end_in(host, order, int(delay_s * NS), Reason.SIGNAL)
+
+    def _fall_silent(self, host: Host) -> None:
+        if self._is_there(host) and self.faults.silence_rate:
+            host.silent_until = self._now + int(self.random.random() * self.faults.silence_s * NS)
+            self._plan(int(self.random.expovariate(self.faults.silence_rate) * NS), lambda: self._fall_silent(host))
+
+    def _die(self, host: Host) -> None:
+        if self._is_there(host) and self.faults.loss_rate:
+            self._end_host(host, "a mishap: it is gone")
+
+    def _end_host(self, host: Host, message: str) -> None:
+        """A worker is gone with all that it ran; what it said at the end may still come, and means nothing."""
+        del self.hosts[host.worker.worker_id]
+        for task_id, attempt in list(host.commands):
+            if self.random.random() < self.faults.late:
+                late = AttemptEnded(task_id, host.worker.worker_id, attempt, None, 0, incarnation=host.incarnation)
+                self._plan(int(self.random.random() * 60 * NS), partial(self._deliver, late))
+        host.commands.clear()
+        lost = WorkerLost(host.worker.worker_id, message, incarnation=host.incarnation)
+        self._plan(0, partial(self._deliver, lost))
