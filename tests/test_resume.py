@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -12,9 +13,18 @@ from engines import InstantEngine
 
 from fastsched import Policy, Reason, Scheduler, Task, TaskStatus, Worker, run
 from fastsched.errors import ClosedError, JournalDamaged, JournalFull, JournalLocked, TaskError
-from fastsched.events import AttemptCompleted, AttemptEnded, AttemptFailed, AttemptStarted, TaskFailed, WorkerLost
+from fastsched.events import (
+    AttemptCompleted,
+    AttemptEnded,
+    AttemptFailed,
+    AttemptStarted,
+    TaskFailed,
+    TasksSubmitted,
+    WorkerLost,
+)
+from fastsched.runtime import record
 from fastsched.runtime.journal import DATABASE, Journal, read_journal
-from fastsched.runtime.record import RunOpened, SchedulerOpened, Turn, decode_records
+from fastsched.runtime.record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
 WORKERS = [Worker(f"w{i}", 2, 1024) for i in range(3)]
@@ -279,6 +289,44 @@ def test_a_folder_that_holds_a_journal_is_not_run_into(tmp_path):
     run([Task("a", "x")], WORKERS, engine=InstantEngine(), journal=tmp_path / "j", capture=False)
     with pytest.raises(FileExistsError, match="resume"):
         run([Task("b", "x")], WORKERS, engine=InstantEngine(), journal=tmp_path / "j", capture=False)
+
+
+def test_a_long_record_is_kept_in_pieces(monkeypatch):
+    monkeypatch.setattr(record, "CHUNK", 100)
+    long = Turn(5, [TasksSubmitted(tuple(graph(30)), 5)])
+    pieces = [*encode_record(Turn(1, [])), *encode_record(long), *encode_record(Turn(9, []))]
+    assert len(pieces) > 10 and max(map(len, pieces)) <= 101
+    first, middle, last = decode_records(pieces)
+    assert (first.now, middle.now, last.now) == (1, 5, 9)
+    assert [t.task_id for t in middle.facts[0].tasks] == [t.task_id for t in graph(30)]
+
+
+def test_while_the_disk_is_full_the_loop_rests(tmp_path):
+    """A task that waits for its back-off to end is due while nothing can be started."""
+    engine = InstantEngine()
+    options = {"capture": False, "policy": Policy(backoff=0.05), "engine": engine}
+    with Scheduler(WORKERS, journal=tmp_path / "j", **options) as scheduler:
+        full = scheduler._loop._journal = Full(scheduler._loop._journal)
+        turns = 0
+        wait_reports = engine.wait_reports
+
+        def count(timeout_s):
+            nonlocal turns
+            turns += 1
+            return wait_reports(timeout_s)
+
+        engine.held.add("a")
+        scheduler.submit(Task("a", "x"))
+        while not engine.sent:
+            pass
+        full.full = True
+        engine.let_go(AttemptEnded("a", engine.sent[0][1], 1, Reason.EXIT, 1, incarnation=1))
+        engine.wait_reports = count
+        time.sleep(0.5)
+        assert turns < 20
+        engine.held.clear()
+        full.full = False
+        assert scheduler.handle("a").result(20).attempt == 2
 
 
 def test_the_first_record_says_what_the_run_was_given(tmp_path):

@@ -184,6 +184,27 @@ def test_a_worker_that_is_lost_again_and_again_comes_back_later_each_time(tmp_pa
     assert [e.at_ns / S for e in told if isinstance(e, WorkerJoined)] == [0, 1, 2.5, 4.5, 7.5, 9.5]
 
 
+def test_what_is_said_of_an_earlier_incarnation_means_nothing(tmp_path):
+    """A message may come late: neither a sign of life nor a loss of one that is gone is that of the one that is up."""
+    first, second = WorkerHeard("w1", True, 1), WorkerHeard("w1", True, 2)
+    engine, told, _ = play(
+        tmp_path,
+        [Task("a", "x")],
+        [TWO[0]],
+        (0, [first]),
+        (1, [WorkerLost("w1", "gone", incarnation=1)]),
+        (0, []),
+        (1, [first]),
+        (1, [second]),
+        (1, [WorkerLost("w1", "gone", incarnation=1), first]),
+        (1, [AttemptEnded("a", "w1", 1, None, 0, incarnation=1)]),
+        (1, [AttemptEnded("a", "w1", 2, None, 0, incarnation=2)]),
+    )
+    assert engine.started == [("a", "w1", 1), ("a", "w1", 2)]
+    assert [e.at_ns / S for e in told if isinstance(e, WorkerJoined)] == [0, 3]
+    assert [e.attempt for e in told if isinstance(e, AttemptCompleted)] == [2]
+
+
 def test_a_worker_that_never_comes_up_stays_away(tmp_path):
     script = [(40, [WorkerLost("w1", "it did not come up")])] * MAX_FAILED_STARTS
     engine, told, _ = play(tmp_path, [Task("a", "x")], [TWO[0]], *interleave(script, (60, [])))

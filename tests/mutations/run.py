@@ -33,9 +33,22 @@ SOURCE = ROOT / "src" / "fastsched"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 WORLDS = "800"
 TIMEOUT = 120  # seconds for the tests of one mutant: a hang is a catch
-SUITE = ("core", "planner", "state", "explain", "policy", "order", "graph", "arrays", "liveness", "simulation")
+SUITE = (
+    *("core", "planner", "state", "explain", "policy", "order", "graph", "arrays", "liveness", "simulation"),
+    *("resume", "clients", "scheduler"),
+)
 NUMBERED = dict(enumerate(MUTATIONS, 1))
-NEAREST = {"_timeline": "planner", "_order": "order", "ranks": "order", "plan": "planner", "_graphs": "planner"}
+NEAREST = {
+    "_timeline": "planner",
+    "_order": "order",
+    "ranks": "order",
+    "plan": "planner",
+    "_graphs": "planner",
+    "loop": "resume",
+    "ledger": "resume",
+    "teller": "clients",
+    "record": "resume",
+}
 BUILD = """
 import sys
 from Cython.Build import cythonize

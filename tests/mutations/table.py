@@ -7,22 +7,12 @@ place here, nor has one of `recount.py`: a check that sees less is not a bug of 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from .entry import Mutation
+from .live_table import LIVE_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
 
-
-class Mutation(NamedTuple):
-    """A bug to plant. `meaning`: what the scheduler would do with it, in words."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    meaning: str
-
-
-MUTATIONS = (
+CORE_MUTATIONS = (
     # facts: room
     Mutation(
         "room-not-freed",
@@ -1201,3 +1191,4 @@ MUTATIONS = (
         "a worker is lost at the end of its lease instead of after it",
     ),
 )
+MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS
