@@ -211,6 +211,17 @@ def test_other_workers_may_take_a_run_up(tmp_path):
         assert scheduler.submit(Task("c", "x", (), 8)).result(20).worker_id == "new"
 
 
+def test_a_worker_that_had_left_may_come_back_to_a_run_that_is_taken_up(tmp_path):
+    with Scheduler(WORKERS, engine=InstantEngine(), journal=tmp_path / "j", capture=False) as scheduler:
+        scheduler.submit(Task("a", "x")).result(20)
+        scheduler.remove_worker("w0")
+        while len(scheduler.workers()) == 3:
+            pass
+    with Scheduler([Worker("w0", 8, 512)], engine=InstantEngine(), journal=tmp_path / "j") as scheduler:
+        assert scheduler.submit(Task("b", "x", (), 8)).result(20).worker_id == "w0"
+        assert [(w.worker_id, w.cpu_cores_available) for w in scheduler.workers()] == [("w0", 8)]
+
+
 def test_a_cancelled_task_stays_cancelled_over_a_crash(tmp_path):
     engine = InstantEngine(["a"])
     scheduler = Scheduler(WORKERS, engine=engine, journal=tmp_path / "j", capture=False)

@@ -163,7 +163,7 @@ class Loop:
         try:
             self.engine.open(self.run_id, self.rhythm.heartbeat_s, self.rhythm.lease_s)
             for worker in list(self.state.workers):
-                if self.state.is_expected(worker.worker_id):
+                if self.state.is_expected(worker.worker_id) or worker.worker_id in self._workers:
                     self._bring_up(worker, self.now())
             self._settle(self.now())
             self._finish_turn(self.now())
@@ -269,8 +269,12 @@ class Loop:
             returns = named is None or worker_id in named
             if self.state.is_live(worker_id):
                 self._absorb(WorkerLeft(worker_id, now, returns), now)
-            elif self.state.is_expected(worker_id) and not returns:
-                self._absorb(WorkerLeft(worker_id, now), now)
+            elif self.state.is_expected(worker_id):
+                if not returns:
+                    self._absorb(WorkerLeft(worker_id, now), now)
+            elif named and returns:  # it had left, and comes back
+                self._workers[worker_id] = Presence(capacity=named[worker_id])
+                continue
             if named and worker_id in named and named[worker_id] != worker:
                 self._absorb(WorkerResized(named[worker_id], now), now)
         for worker in workers or ():
