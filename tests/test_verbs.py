@@ -126,7 +126,7 @@ def test_an_interrupted_run_is_resumed(capfd):
         [task("a", "echo a >> ran"), task("b", "echo b >> ran; [ -e go ] || sleep 300", "a"), task("c", "true", "b")]
     )
     with Live("run", file, "-q", "--grace", "100ms") as live:
-        wait_until(lambda: running("b"))
+        wait_until(lambda: running("b") and Path("ran").read_text() == "a\nb\n")
         code, out, _ = live.end(signal.SIGINT)
     assert code == 130 and f"fastsched resume {find_run(None)} goes on with it" in out
     Path("go").touch()
@@ -212,8 +212,9 @@ def test_a_damaged_journal_is_not_passed_over(capfd):
     assert main(["report", "here"]) == 1 and "is damaged" in capfd.readouterr().err
     assert main(["resume", "here", "-q", "--accept-damage"]) == 0
     assert "20 completed" in capfd.readouterr().out
-    path.write_bytes(b"")
-    assert main(["resume", "here", "-q", "--accept-damage"]) == 2 and "has no beginning" in capfd.readouterr().err
+    assert main(["run", "job.json", "-q", "--run-dir", "there"]) == 0
+    (Path("there") / DATABASE).write_bytes(b"")
+    assert main(["resume", "there", "-q", "--accept-damage"]) == 2 and "has no beginning" in capfd.readouterr().err
 
 
 def test_the_doctor_says_what_there_is(capfd):

@@ -1,7 +1,7 @@
 """The whole runtime under a seeded adversary: the real loop, session and ledger over the simulated engine.
 
 One history is a run in virtual time: clients submit and cancel, workers come and go, reports come late or twice, and
-the scheduler dies at a write of its journal, at a sync or at a sending, and is taken up again. What the world sees is
+the scheduler dies before, after or amid a write or a sync of its journal, and is taken up again. What the world sees is
 checked against a record kept apart: what the commands did, what clients were told, and what the journal holds.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from random import Random
+
+from memory_disk import MemoryDisk, PowerCut
 
 from fastsched.engines.simulated import Command, Faults, SimulatedEngine
 from fastsched.errors import JournalFull
@@ -26,6 +28,7 @@ from fastsched.events import (
 from fastsched.graph import CompiledGraph, WorkerTable
 from fastsched.model import RESERVED_RESOURCES, Reason, Task, TaskStatus, Worker
 from fastsched.policy import Policy
+from fastsched.runtime.journal import Journal
 from fastsched.runtime.loop import Rhythm, Submission
 from fastsched.runtime.record import Turn, decode_records
 from fastsched.runtime.session import Session, Settings
@@ -44,60 +47,92 @@ class Crash(BaseException):
     """The scheduler's process ends here."""
 
 
-class Paper:
-    """A journal on paper: what was appended survives the process, what was synced a power cut, of the rest a beginning.
+class Book:
+    """The real journal, on a disk in memory: of the rest that was not synced a power cut leaves torn pieces.
 
-    `plan`: which writes and syncs, counted over all schedulers, end the process before or after they are done, and
-    which find no room.
+    `plan`: which writes and syncs, counted over all schedulers, end the process before or after they are done or in
+    their midst, and which find no room. `bodies` is what it should hold, kept apart from it.
     """
 
     def __init__(self, random, plan, see, see_synced):
         self.random, self.plan, self.see, self.see_synced = random, plan, see, see_synced
-        self.bodies = []
-        self.n_synced = 0
+        self.disk = MemoryDisk()
+        self.journal = None
+        self.bodies: list[bytes] = []
+        self.on_its_way: list[bytes] = []  # of a write that was begun
         self.n_calls = 0
-        self.damage = None
-        self.folder = "paper"
+        self.folder = "memory"
+
+    def open(self):
+        """Take the journal up, and compare what it holds to what it was given."""
+        self.journal = Journal(self.disk)
+        demand(self.journal.damage is None, f"the journal is damaged: {self.journal.damage}")
+        kept = list(self.journal.read())
+        everything = self.bodies + self.on_its_way
+        demand(kept == everything[: len(kept)], "the journal holds what it was not given")
+        demand(len(kept) in (len(self.bodies), len(everything)) or len(kept) < len(self.bodies), "a half of a group")
+        self.bodies, self.on_its_way = kept, []
+        return self
+
+    def end(self, power):
+        """The process has ended; the disk is what is left of it."""
+        n_safe, before = self.n_synced, len(self.bodies)
+        self.disk = self.disk.power_cut(self.random) if power else self.disk.killed()
+        self.open()
+        demand(len(self.bodies) >= (n_safe if power else before), "the journal has lost what was safe")
+        self.journal.close()
+
+    @property
+    def damage(self):
+        return self.journal.damage
 
     @property
     def n_written(self):
-        return len(self.bodies)
+        return self.journal.n_written
+
+    @property
+    def n_synced(self):
+        return self.journal.n_synced if self.journal else 0
 
     def read(self):
         return iter(list(self.bodies))
 
     def append_all(self, bodies):
-        after = self._mishap()
-        self.bodies += bodies
-        self.see(bodies)
-        if after:
-            raise Crash
-        return len(self.bodies)
+        self.on_its_way = list(bodies)
+        number = self._do(lambda: self.journal.append_all(bodies))
+        self.on_its_way = []
+        return number
 
     def sync(self):
-        after = self._mishap()
-        self.see_synced(self.bodies[self.n_synced :])
-        self.n_synced = len(self.bodies)
-        if after:
-            raise Crash
+        before = self.n_synced
+        self._do(self.journal.sync)
+        self.see_synced(self.bodies[before:])
 
     def close(self):
-        pass
+        self.journal.close()
 
-    def cut_power(self):
-        """What was not synced is lost from some point on."""
-        keep = self.random.randint(self.n_synced, len(self.bodies))
-        del self.bodies[keep:]
-        self.n_synced = keep
-
-    def _mishap(self):
+    def _do(self, what):
         self.n_calls += 1
-        what = self.plan.get(self.n_calls)
-        if what == "full":
-            raise JournalFull("a mishap: no room")
-        if what == "before":
+        mishap = self.plan.get(self.n_calls)
+        if mishap == "before":
             raise Crash
-        return what == "after"
+        if mishap == "amid":
+            self.disk.cut_after = self.disk.n_operations + self.random.randrange(4)
+        if mishap == "full":
+            self.disk.room = sum(len(file.content) for file in self.disk.files.values()) + self.random.randrange(3000)
+        try:
+            answer = what()
+        except PowerCut:
+            raise Crash from None
+        finally:
+            self.disk.room = self.disk.cut_after = None
+        if self.on_its_way:
+            self.bodies += self.on_its_way
+            self.see(self.on_its_way)
+        if mishap in ("after", "amid"):
+            self.on_its_way = []
+            raise Crash
+        return answer
 
 
 class World(SimulatedEngine):
@@ -164,8 +199,8 @@ class LiveHistory:
             plan[crash_at[0]] = crash_at[1]
         else:
             for _ in range(random.choice((0, 1, 1, 2, 4))):
-                plan[random.randint(1, 60)] = random.choice(("before", "after", "after", "full"))
-        self.journal = Paper(random, plan, self.see_written, self.see_synced)
+                plan[random.randint(1, 60)] = random.choice(("before", "amid", "amid", "after", "full"))
+        self.journal = Book(random, plan, self.see_written, self.see_synced)
         self.n_workers = 0
         workers = [self.new_worker() for _ in range(random.randint(1, 4))]
         first = self.new_tasks(random.randint(0, 8)) if random.random() < 0.5 else []
@@ -191,9 +226,8 @@ class LiveHistory:
         try:
             while not self.serve():
                 self.counts["crashes"] += 1
-                if self.power:
-                    self.counts["power cuts"] += 1
-                    self.journal.cut_power()
+                self.counts["power cuts"] += self.power
+                self.journal.end(self.power)
                 self.recover()
             self.check_end()
         except AssertionError as wrong:
@@ -203,6 +237,7 @@ class LiveHistory:
     def serve(self):
         """One scheduler's time; whether it came to the end of the run."""
         graph = CompiledGraph(self.first)
+        self.journal.open()
         settings = Settings(
             engine=self.engine, capture=False, policy=self.policy, rhythm=RHYTHM, max_retries=2, timeout=50.0
         )
@@ -450,7 +485,7 @@ def play_live(seed):
     histories.append(quiet)
     if quiet.journal.n_calls <= SHORT:
         for call in range(1, quiet.journal.n_calls + 1):
-            for when in ("before", "after"):
+            for when in ("before", "amid", "after"):
                 for power in (False, True):
                     histories.append(LiveHistory(seed, (call, when), power).play())
     return histories
