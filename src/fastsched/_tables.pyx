@@ -34,14 +34,14 @@ cdef enum:
 
 
 def extended(column, Py_ssize_t used, Py_ssize_t extra, values):
-    """The column with so many entries more, doubled where it is full; an empty one adopts an array as it is."""
+    """The column with so many entries more, a quarter longer where it is full; an empty one adopts an array as it is."""
     if used == 0 and isinstance(values, np.ndarray):
         return values
     old = np.asarray(column)
     if used == 0 and values == 0:
         return np.zeros(extra, dtype=old.dtype)     # pages that are never written to are never made
     if len(old) < used + extra:
-        grown = np.empty(max(used + extra, 2 * used), dtype=old.dtype)
+        grown = np.empty(max(used + extra, used + used // 4), dtype=old.dtype)
         grown[:used] = old[:used]
         old = grown
     old[used:used + extra] = values

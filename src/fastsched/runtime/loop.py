@@ -455,6 +455,8 @@ class Loop:
             given.status = self.state.status(task_id)
             if self.state.has_ended(task_id):
                 del self._given[self.state.index_of(task_id)]
+                if not self._given:
+                    self._given = {}  # a dictionary does not shrink
 
     def _make_order(self, fact: AttemptStarted) -> Start:
         """The order that carries a choice out."""
