@@ -118,6 +118,19 @@ def test_waiting_tasks_are_cancelled_at_once_and_running_ones_when_they_have_end
             scheduler.cancel("c")
 
 
+def test_cancelling_ends_the_command(tmp_path):
+    with Scheduler(ONE, grace=0.2) as scheduler:
+        handle = scheduler.submit(Task("a", "echo $$ > pid; sleep 300", max_retries=5))
+        wait_until(lambda: Path("pid").exists() and Path("pid").read_text())
+        began = time.monotonic()
+        assert handle.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            handle.result(20)
+        assert time.monotonic() - began < 10
+        (attempt,) = scheduler._loop.ledger.attempts
+        assert attempt.reason is Reason.CANCELLED
+
+
 def test_events_come_each_once_and_in_order_to_any_number_of_readers():
     heard = []
     _, scheduler = instant(on_event=heard.append)

@@ -409,6 +409,36 @@ def test_commands_are_told_who_they_are(monkeypatch):
     assert Path(result.last_attempts["where"].stdout).read_text() == "/\n"
 
 
+def test_a_command_runs_where_with_what_and_as_long_as_its_task_says(tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "given").write_text("given\n")
+    tasks = [
+        Task("where", "pwd; echo $PWD", cwd=str(there)),
+        Task("what", "cat; echo $COLOUR $OMP_NUM_THREADS", (), 2.5, stdin="given", env={"COLOUR": "red"}),
+        Task("own", ["printenv", "OMP_NUM_THREADS"], env={"OMP_NUM_THREADS": "7"}),
+        Task("plain", ["printenv", "PWD"], cwd=str(there)),
+        Task("late", "trap '' TERM; sleep 300", timeout=0.2, grace=0.2, max_retries=0),
+        Task("in time", "true", timeout=30),
+        Task("nowhere", "true", cwd="missing", max_retries=0),
+        Task("nothing", "true", stdin="missing", max_retries=0),
+    ]
+    result = run(tasks, [Worker("w", 4, 4096)])
+    files = {name: Path(a.stdout) for name, a in result.last_attempts.items()}
+    wrote = {name: path.read_text() for name, path in files.items() if path.exists()}
+    assert wrote["where"] == f"{there}\n{there}\n" and wrote["plain"] == f"{there}\n"
+    assert wrote["what"] == "given\nred 2\n" and wrote["own"] == "7\n"
+    assert result["in time"] == "COMPLETED"
+    late = result.last_attempts["late"]
+    assert (late.reason, late.message) == (Reason.TIMEOUT, "it took longer than its time limit")
+    assert 0.3 < late.end - late.start < 20
+    assert {name: result.reasons[name] for name in ("nowhere", "nothing")} == dict.fromkeys(
+        ("nowhere", "nothing"), Reason.SPAWN
+    )
+    assert "no folder 'missing'" in result.last_attempts["nowhere"].message
+    assert "no file 'missing'" in result.last_attempts["nothing"].message
+
+
 def test_no_worker_ever_holds_more_than_it_has():
     """Each command notes when it begins and ends; the notes are replayed against the capacities."""
     code = "echo {i} + >> notes; sleep 0.0{s}; echo {i} - >> notes"

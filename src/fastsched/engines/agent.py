@@ -2,9 +2,10 @@
 
 It is started by its path as a process of its own, one for each worker, and imports nothing
 but the standard library, so that it is up in a moment. Lines of JSON go both ways over one
-socket. To the agent: `["start", key, command, stdout, stderr, environment]` and
-`["stop", grace_seconds]`. From it: `["up"]`, `["beat"]`, `["ended", key, wait_status, seconds
-of processor time, peak KiB]` and `["refused", key, message]` for a command that could not be
+socket. To the agent: `["start", key, command, stdin, stdout, stderr, environment, cwd,
+timeout_seconds, grace_seconds]`, `["end", key, grace_seconds]` and `["stop", grace_seconds]`. From
+it: `["up"]`, `["beat"]`, `["ended", key, wait_status, seconds of processor time, peak KiB, whether it took
+too long]` and `["refused", key, message]` for a command that could not be
 started. `key` is whatever the scheduler chose to name the attempt.
 
 Every command is the leader of a session of its own. When it ends, what is left of its group
@@ -16,6 +17,7 @@ scheduler is gone, and everything is stopped.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -42,6 +44,7 @@ SHELL_WORDS = frozenset(
 )
 ORPHAN_GRACE_S = 2.0  # between asking and killing, when the scheduler is gone
 SWEEPS = 50
+FOREVER = float("inf")
 
 
 class Agent:
@@ -52,6 +55,9 @@ class Agent:
         self.mark = mark
         self.heartbeat_s = heartbeat_s
         self.keys: dict[int, object] = {}  # process id of a command -> its key
+        self.limits: dict[int, tuple[float, float]] = {}  # ... -> when it has taken too long, and the grace then
+        self.ending: dict[int, float] = {}  # ... that was asked to end -> when it is killed
+        self.late: set[int] = set()  # those that took too long
         self.inbox = b""
         self.outbox = bytearray()
         self.stopping = False
@@ -82,7 +88,8 @@ class Agent:
                 self.signal_groups(signal.SIGKILL)
                 self.kill_at = now + 1.0
             self.flush()
-            for ready, _ in self.selector.select(max(0.0, min(self.next_beat, self.kill_at) - now)):
+            due = min(self.next_beat, self.kill_at, self.enforce(now))
+            for ready, _ in self.selector.select(max(0.0, due - now)):
                 if ready.fileobj is self.wake_read:
                     with contextlib.suppress(BlockingIOError):
                         self.wake_read.recv(4096)
@@ -111,21 +118,63 @@ class Agent:
             what, *rest = json.loads(line)
             if what == "start":
                 self.start(*rest)
+            elif what == "end":
+                key, grace_s = rest
+                for pid in [pid for pid, known in self.keys.items() if known == key]:
+                    self.end(pid, time.monotonic(), grace_s)
             else:
                 self.stop(*rest)
 
-    def start(self, key: object, command: str | list[str], stdout: str, stderr: str, extra: dict[str, str]) -> None:
+    def enforce(self, now: float) -> float:
+        """End what has taken too long, kill what has not ended when it was asked to; answers when to look again."""
+        for pid, (limit, grace_s) in list(self.limits.items()):
+            if now >= limit:
+                self.late.add(pid)
+                self.end(pid, now, grace_s)
+        for pid, kill_at in self.ending.items():
+            if now >= kill_at:
+                signal_group(pid, signal.SIGKILL)
+                self.ending[pid] = now + 1.0
+        return min([*(limit for limit, _ in self.limits.values()), *self.ending.values()], default=FOREVER)
+
+    def end(self, pid: int, now: float, grace_s: float) -> None:
+        """Ask a command to end; it is killed when it has not after the grace."""
+        self.limits.pop(pid, None)
+        signal_group(pid, signal.SIGTERM)
+        signal_group(pid, signal.SIGCONT)
+        self.ending[pid] = min(self.ending.get(pid, FOREVER), now + grace_s)
+
+    def start(
+        self,
+        key: object,
+        command: str | list[str],
+        stdin: str,
+        stdout: str,
+        stderr: str,
+        extra: dict[str, str],
+        cwd: str | None,
+        timeout_s: float | None,
+        grace_s: float,
+    ) -> None:
         """Start a command, or say why that cannot be done."""
         if self.stopping:
             return
         environment = {**os.environ, **extra, MARK + self.mark: "1"}
         files = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
             (os.POSIX_SPAWN_OPEN, 2, stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
         ]
         program, argv = self.resolve(command, environment.get("PATH", os.defpath))
+        name = argv[0]
         try:
+            if not os.path.isfile(stdin) and stdin != os.devnull:
+                raise FileNotFoundError(errno.ENOENT, f"there is no file {stdin!r} to read")
+            if cwd is not None:
+                if not os.path.isdir(cwd):
+                    raise NotADirectoryError(errno.ENOTDIR, f"there is no folder {cwd!r} to run in")
+                environment["PWD"] = os.path.abspath(cwd)
+                program, argv = SHELL, [SHELL, "-c", 'cd -- "$1" && shift && exec "$@"', SHELL, cwd, program, *argv[1:]]
             try:
                 pid = spawn(program, argv, environment, files)
             except OSError:
@@ -134,9 +183,11 @@ class Agent:
                     raise
                 pid = spawn(SHELL, [SHELL, "-c", command], environment, files)
         except (OSError, ValueError) as error:
-            self.say("refused", key, f"cannot start {argv[0]!r}: {getattr(error, 'strerror', None) or error}")
+            self.say("refused", key, f"cannot start {name!r}: {getattr(error, 'strerror', None) or error}")
             return
         self.keys[pid] = key
+        if timeout_s is not None:
+            self.limits[pid] = (time.monotonic() + timeout_s, grace_s)
 
     def resolve(self, command: str | list[str], path: str) -> tuple[str, list[str]]:
         """The program to execute and its arguments; a shell only where the command needs one."""
@@ -164,7 +215,11 @@ class Agent:
                 signal_group(pid, signal.SIGKILL)
             peak_kib = usage.ru_maxrss // 1024 if sys.platform == "darwin" else usage.ru_maxrss
             if pid in self.keys:
-                self.say("ended", self.keys.pop(pid), status, usage.ru_utime + usage.ru_stime, peak_kib)
+                self.limits.pop(pid, None)
+                self.ending.pop(pid, None)
+                cpu_s = usage.ru_utime + usage.ru_stime
+                self.say("ended", self.keys.pop(pid), status, cpu_s, peak_kib, pid in self.late)
+                self.late.discard(pid)
 
     def stop(self, grace_s: float) -> None:
         """Ask every command to end; what has not after the grace is killed."""

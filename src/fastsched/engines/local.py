@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from ..events import AttemptEnded, Order, Report, Start, Usage, WorkerHeard, WorkerLost
+from ..events import AttemptEnded, Order, Report, Stop, Usage, WorkerHeard, WorkerLost
 from ..model import Reason, Worker
 from .agent import sweep
 from .base import Levels
@@ -30,6 +30,8 @@ from .base import Levels
 __all__ = ["LocalEngine", "this_machine"]
 
 AGENT = Path(__file__).with_name("agent.py")
+# What libraries of numbers read to know how many threads to start.
+LIBRARIES = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 CLOSE_SLACK_S = 5.0  # after the grace, until an agent itself is killed
 decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
@@ -81,7 +83,7 @@ class LocalEngine:
 
     def levels(self) -> Levels:
         """See `Engine.levels`."""
-        return Levels("session", "none")
+        return Levels("session", "none", ("memory is measured and not enforced",))
 
     def bring_up(self, worker: Worker, incarnation: int) -> None:
         """Start an agent for the worker."""
@@ -105,23 +107,32 @@ class LocalEngine:
 
     def send(self, orders: Sequence[Order]) -> None:
         """Pass each order to the agent of its worker."""
+        orders = [order for order in orders if self._is_there(order)]
         for order in orders:
-            assert isinstance(order, Start)
             host = self.hosts[order.worker_id]
+            key = [order.task_id, order.attempt]
+            if isinstance(order, Stop):
+                host.outbox += encode(["end", key, order.grace_s]) + b"\n"
+                continue
+            threads = str(max(1, int(order.cpu_cores)))
             extra = {
+                **dict.fromkeys([f"{name}_THREADS" for name in LIBRARIES], threads),
+                **(order.env or {}),
                 "FASTSCHED_TASK_ID": order.task_id,
                 "FASTSCHED_WORKER": order.worker_id,
                 "FASTSCHED_ATTEMPT": str(order.attempt),
                 "FASTSCHED_CPUS": f"{order.cpu_cores:g}",
                 "FASTSCHED_MEMORY_MB": str(order.memory_mb),
             }
-            key = [order.task_id, order.attempt]
-            host.outbox += (
-                encode(["start", key, order.command, order.stdout or os.devnull, order.stderr or os.devnull, extra])
-                + b"\n"
-            )
+            files = [order.stdin or os.devnull, order.stdout or os.devnull, order.stderr or os.devnull]
+            manner = [extra, order.cwd, order.timeout_s, order.grace_s]
+            host.outbox += encode(["start", key, order.command, *files, *manner]) + b"\n"
         for host in {order.worker_id: self.hosts[order.worker_id] for order in orders}.values():
             self._flush(host)
+
+    def _is_there(self, order: Order) -> bool:
+        host = self.hosts.get(order.worker_id)
+        return host is not None and host.channel.fileno() >= 0 and host.incarnation == order.incarnation
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
         """See `Engine.wait_reports`."""
@@ -139,8 +150,8 @@ class LocalEngine:
 
     def lose(self, worker_id: str, message: str) -> None:
         """Kill the agent and its commands, and report the loss."""
-        host = self.hosts[worker_id]
-        if host.channel.fileno() < 0:
+        host = self.hosts.get(worker_id)
+        if host is None or host.channel.fileno() < 0:
             return
         self.selector.unregister(host.channel)
         host.channel.close()
@@ -234,7 +245,7 @@ def read_report(worker_id: str, incarnation: int, message: list[Any]) -> Report:
         return AttemptEnded(task_id, worker_id, attempt, Reason.SPAWN, message=text, incarnation=incarnation)
     if what != "ended":
         return WorkerHeard(worker_id, what == "up", incarnation)
-    (task_id, attempt), status, cpu_seconds, peak_kib = rest
+    (task_id, attempt), status, cpu_seconds, peak_kib, late = rest
     usage = Usage(peak_kib / 1024, cpu_seconds)
     code, number, reason, text = None, None, None, ""
     if os.WIFSIGNALED(status):
@@ -244,6 +255,8 @@ def read_report(worker_id: str, incarnation: int, message: list[Any]) -> Report:
         code = os.waitstatus_to_exitcode(status)
         if code:
             reason, text = Reason.EXIT, f"exit code {code}"
+    if late:
+        reason, text = Reason.TIMEOUT, "it took longer than its time limit"
     return AttemptEnded(task_id, worker_id, attempt, reason, code, number, text, usage, incarnation)
 
 
