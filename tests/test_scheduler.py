@@ -51,6 +51,7 @@ class FakeEngine:
         self.script = script
         self.calls = []
         self.started = []
+        self.brought_up = []
 
     def clock(self):
         return self.now
@@ -60,6 +61,7 @@ class FakeEngine:
 
     def bring_up(self, worker, incarnation):
         self.calls.append(("bring up", worker.worker_id, incarnation))
+        self.brought_up.append(self.now / S)
 
     def send(self, orders):
         self.started.extend((order.task_id, order.worker_id, order.attempt) for order in orders)
@@ -168,6 +170,21 @@ def test_reports_that_lay_unread_while_this_process_was_stopped_count(tmp_path):
     assert not [call for call in engine.calls if call[0] == "lose"]
 
 
+def test_not_all_that_lay_unread_is_read_at_once(tmp_path):
+    """After a pause the first wait may bring the signs of life of one worker, and the next those of another."""
+    engine, _, _ = play(
+        tmp_path,
+        [Task("a", "x"), Task("b", "x")],
+        TWO,
+        (0, [up("w1"), up("w2")]),
+        (3600, [WorkerHeard("w2")]),
+        (0, [WorkerHeard("w1")]),
+        (0, []),
+        (1, [ok("a", "w1"), ok("b", "w2")]),
+    )
+    assert not [call for call in engine.calls if call[0] == "lose"]
+
+
 def test_a_worker_that_is_lost_again_and_again_comes_back_later_each_time(tmp_path):
     """Until it completes something; its task survives three losses."""
     script = []
@@ -182,6 +199,7 @@ def test_a_worker_that_is_lost_again_and_again_comes_back_later_each_time(tmp_pa
         ("b", Reason.DEPENDENCY),
     ]
     assert [e.at_ns / S for e in told if isinstance(e, WorkerJoined)] == [0, 1, 2.5, 4.5, 7.5, 9.5]
+    assert engine.brought_up == [0, 1, 2.5, 4.5, 7.5, 9.5]
 
 
 def test_what_is_said_of_an_earlier_incarnation_means_nothing(tmp_path):

@@ -90,7 +90,8 @@ def test_a_live_run_is_seen_and_acted_on_from_outside(capfd):
         assert capfd.readouterr().out == "b is PENDING: it waits for 'a' to complete\n"
         assert main(["workers"]) == 0
         assert capfd.readouterr().out == "w0: live, 1 core, 512 MB; runs a\n"
-        wait_until(lambda: Path(find_run(None), "logs", "a.1.err").read_text())
+        said = Path(find_run(None), "logs", "a.1.err")
+        wait_until(lambda: said.exists() and said.read_text())  # it runs a moment before its files are there
         assert main(["logs", "a"]) == 0
         out, err = capfd.readouterr()
         assert out == "one\ntwo\n" and "a, attempt 1 on w0: stderr" in err
