@@ -18,7 +18,7 @@ from fastsched.events import AttemptEnded, AttemptStarted
 
 HERE = Path(__file__).resolve().parent
 SCHEDULES = int(os.environ.get("FASTSCHED_SCHEDULES", "2400"))
-LIVE = int(os.environ.get("FASTSCHED_LIVE", "30"))  # seeds of the whole runtime; each is some 20 schedules
+LIVE = int(os.environ.get("FASTSCHED_LIVE", "12"))  # seeds of the whole runtime; each is some 20 schedules
 CHUNKS = 4
 MISHAPS = (
     "stale", "doubled", "delayed", "from nowhere", "submissions", "cancelled", "lost", "joined", "came back", "drained",
