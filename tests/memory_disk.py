@@ -295,7 +295,8 @@ class MemoryConnection:
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
-            self.close()
+            with contextlib.suppress(PowerCut):
+                self.close()
 
 
 class Rows:

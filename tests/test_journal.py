@@ -202,10 +202,13 @@ def victims(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_spoiled_is_found_or_does_not_matter(kind, victims, tmp_path):
     """Some of what `python -m journal_faults` tries."""
+    n_detected = 0
     for victim in victims:
         counts = judge(tmp_path, KINDS[kind](victim, TRIES), victim)
         print(victim.name, dict(counts))
-        assert counts["undetected"] == 0 and counts["detected"] > 0 and counts["harmless"] > 0
+        assert counts["undetected"] == 0 and counts["harmless"] > 0
+        n_detected += counts["detected"]
+    assert n_detected > 0
 
 
 def spoil(path, first):
@@ -222,6 +225,57 @@ def test_damage_says_where_and_how_much(tmp_path):
     spoil(tmp_path / DATABASE, b"here it is")
     damage = Journal(tmp_path).damage
     assert (damage.n_good, damage.n_lost) == (20, 10) and str(damage) == "record 21 was changed"
+
+
+def test_a_record_that_is_missing_is_said_to_be(tmp_path):
+    import sqlite3
+
+    keep(tmp_path, given := bodies(30)).close()
+    other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+    other.execute("DELETE FROM record WHERE number = 11")
+    other.close()
+    kept, damage = read_journal(tmp_path)
+    assert kept == given[:10] and str(damage) == "record 11 is missing" and damage.n_lost == 20
+
+
+def test_the_wal_of_an_emptied_database_stays(tmp_path):
+    """SQLite would remove it."""
+    journal = keep(tmp_path / "j", bodies(10))
+    shutil.copytree(tmp_path / "j", tmp_path / "k")
+    journal.close()
+    before = (tmp_path / "k" / WAL).read_bytes()
+    (tmp_path / "k" / DATABASE).write_bytes(b"")
+    journal = Journal(tmp_path / "k")
+    assert (journal.damage.n_good, journal.damage.n_lost) == (0, 10) and "missing or empty" in str(journal.damage)
+    journal.close()
+    assert (tmp_path / "k" / WAL).read_bytes() == before
+
+
+def test_what_was_interrupted_is_not_half_kept(tmp_path):
+    class Interrupted:
+        """A connection in which Ctrl-C comes before a commit."""
+
+        def __init__(self, connection):
+            self.connection = connection
+
+        def __getattr__(self, name):
+            return getattr(self.connection, name)
+
+        def execute(self, sql, *args):
+            if sql == "COMMIT":
+                raise KeyboardInterrupt
+            return self.connection.execute(sql, *args)
+
+    journal = Journal(tmp_path)
+    journal.append_all([b"one"])
+    connection = journal._connection
+    journal._connection = Interrupted(connection)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append_all([b"two", b"three"])
+    journal._connection = connection
+    assert journal.n_written == 1 and journal.append_all([b"other"]) == 2
+    journal.close()
+    assert read_journal(tmp_path) == ([b"one", b"other"], None)
 
 
 def test_nothing_is_appended_after_damage_until_it_is_cut(tmp_path):
@@ -411,11 +465,13 @@ def test_a_disk_that_was_full_twenty_times_has_kept_what_was_acknowledged(small_
                     journal.sync()
         journal.sync()  # of what could be kept
         assert journal.n_written == journal.n_synced == len(given)
-        if rng.random() < 0.3:  # closed, though there is no room to write the WAL back
+        is_closed = rng.random() < 0.3  # though there is no room to write the WAL back
+        if is_closed:
             journal.close()
-            journal = Journal(small_disk / "j")
-            assert list(journal.read()) == given
+            assert read_journal(small_disk / "j") == (given, None)
         ballast.unlink()
+        if is_closed:
+            journal = Journal(small_disk / "j")
         journal.append_all([body])
         journal.close()
         assert read_journal(small_disk / "j") == ([*given, body], None)

@@ -123,6 +123,25 @@ def test_crash_after_crash_loses_nothing_that_was_acknowledged():
     print(f"{cuts} power cuts, {deaths} deaths")
 
 
+def test_what_a_power_cut_took_does_not_come_back():
+    """Of two records of the same content the first is torn: to append it again must not bring the second one back."""
+    disk = MemoryDisk()
+    journal = Journal(disk)
+    journal.append_all([b"synced"])
+    journal.sync()
+    before = bytes(disk.files[WAL].content)
+    journal.append_all([b"same"])
+    journal.append_all([b"same"])
+    after = disk.killed()
+    wal = after.files[WAL].content
+    end = next((i for i, (old, new) in enumerate(zip(before, wal)) if old != new), len(before))
+    wal[end + 100] ^= 1
+    journal = Journal(after)
+    assert list(journal.read()) == [b"synced"]
+    journal.append_all([b"same"])
+    assert list(Journal(after.killed()).read()) == [b"synced", b"same"]
+
+
 def test_a_full_disk_keeps_what_was_acknowledged_and_nothing_else():
     seed = random.randrange(2**32)
     print("seed", seed)

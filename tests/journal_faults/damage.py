@@ -134,8 +134,19 @@ def zeroed_blocks(victim: Victim, n: int | None) -> Iterator[tuple[str, Files]]:
         )
 
 
+def header_bits(victim: Victim, n: int | None) -> Iterator[tuple[str, Files]]:
+    """Each bit of the database's header, which tells SQLite how to read and, no less, how to write."""
+    for at in range(100):
+        for bit in range(8):
+            content = bytearray(victim.files["journal.db"])
+            content[at] ^= 1 << bit
+            if n is None or (at * 8 + bit) % 4 == 0 or at in (18, 35, 39, 55):
+                yield f"bit {bit} of byte {at} of the header flipped", {**victim.files, "journal.db": bytes(content)}
+
+
 KINDS: dict[str, Callable[[Victim, int | None], Iterator[tuple[str, Files]]]] = {
     "truncations": truncations,
     "flipped bits": flips,
+    "header bits": header_bits,
     "zeroed blocks": zeroed_blocks,
 }

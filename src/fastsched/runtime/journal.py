@@ -142,9 +142,11 @@ class Journal:
         if rows:
             try:
                 insert(connection, rows)
-            except sqlite3.Error as error:
+            except BaseException as error:  # Ctrl-C, too, may come between any two steps
                 self._roll_back(connection)
-                raise self._refusal("written", error) from error
+                if isinstance(error, sqlite3.Error):
+                    raise self._refusal("written", error) from error
+                raise
             self.n_written, _, self._chain = rows[-1]
             self._n_wal_bytes += COMMIT_BYTES + sum(map(len, bodies))
         return self.n_written
@@ -244,6 +246,10 @@ class Journal:
         self._head_file.write(bytes(missing), HEAD_SIZE - missing)
         self.disk.sync()
         self._put_both_heads()
+        # What a power cut left of a record could be made whole by the next one, where they have sectors in common: so
+        # the WAL is begun anew, with other salts.
+        assert self._connection is not None
+        list(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     def _examine(self, name: str, found: Head | None) -> None:
         """Read the database under this head, and note how much of it is whole, and what is wrong."""
