@@ -18,6 +18,7 @@ from journal_faults.damage import KINDS, judge, make_victims
 
 from fastsched.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from fastsched.runtime.chain import Head
+from fastsched.runtime.disk import Folder
 from fastsched.runtime.journal import DATABASE, HEAD, WAL, Journal, is_held, read_journal
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: a run needs POSIX")
@@ -99,12 +100,12 @@ def test_a_scheduler_waits_for_readers(tmp_path):
     import fcntl
 
     Journal(tmp_path).close()
-    with (
-        open(tmp_path / "journal.lock") as lock,
-        play("Journal(sys.argv[1]); print('held', flush=True); sys.stdin.read()", tmp_path) as other,
-    ):
+    script = "print('come', flush=True); Journal(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with open(tmp_path / "journal.lock") as lock, play(script, tmp_path) as other:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        assert other.stdout.readline() == "come\n"
         assert read_journal(tmp_path) == ([], None)  # readers do not keep each other off
+        time.sleep(0.2)
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert other.stdout.readline() == "held\n"
         other.stdin.close()
@@ -427,6 +428,20 @@ def test_with_a_full_disk_nothing_is_half_kept_and_it_goes_on_when_there_is_room
         signal.signal(signal.SIGXFSZ, handler)
     journal.close()
     assert read_journal(tmp_path) == (given, None)
+
+
+def test_half_a_write_is_none(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    file = Folder(tmp_path).open("file")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (110, before[1]))
+        with pytest.raises(OSError, match="No space left"):
+            file.write(bytes(64), 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+        file.close()
 
 
 @pytest.fixture
