@@ -6,6 +6,7 @@ rooms; they are never part of the wheel (bench/native.py).
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -23,6 +24,8 @@ flags = ["-O3", "-ffp-contract=off", *sanitize] if os.name == "posix" else ["/O2
 others = {Path(path).stem: path for path in os.environ.get("FASTSCHED_BUILD", "").split()}
 names = ("_arrow", "_graphs", "_order", "_tables", "_facts", "_core", "_timeline", "_read")
 rooms = {f"fastsched.{name}": f"src/fastsched/{name}.pyx" for name in names}
+if sys.platform == "linux":
+    rooms["fastsched.engines._linux"] = "src/fastsched/engines/_linux.pyx"
 
 setup(
     ext_modules=cythonize(

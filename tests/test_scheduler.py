@@ -448,7 +448,7 @@ def test_a_command_runs_where_with_what_and_as_long_as_its_task_says(tmp_path):
     assert wrote["what"] == "given\nred 2\n" and wrote["own"] == "7\n"
     assert result["in time"] == "COMPLETED"
     late = result.last_attempts["late"]
-    assert (late.reason, late.message) == (Reason.TIMEOUT, "it took longer than its time limit")
+    assert (late.reason, late.message) == (Reason.TIMEOUT, "it took longer than 0.2 s")
     assert 0.3 < late.end - late.start < 20
     assert {name: result.reasons[name] for name in ("nowhere", "nothing")} == dict.fromkeys(
         ("nowhere", "nothing"), Reason.SPAWN
@@ -516,26 +516,30 @@ def test_what_a_command_leaves_in_its_group_is_ended_with_it():
     wait_until(lambda: not marked_processes("1234.5"))
 
 
-def test_a_killed_agent_loses_no_task_and_leaves_no_command():
-    """The agent of the first attempt is killed with -9: its command is ended, and the task runs elsewhere."""
+def signal_agent_of(text: str, number: int) -> None:
+    """Send a signal to the agent of the command with this text in its command line, once it runs."""
+    wait_until(lambda: marked_processes(text))
+    status = Path("/proc", str(marked_processes(text)[0]), "stat").read_text().rsplit(")", 1)[1].split()
+    os.kill(int(status[1]), number)
+
+
+def on_first_attempt(what):
+    """A callback that does it in a thread of its own when the first attempt is started, and the events that came."""
     told = []
 
     def on_event(event):
         told.append(event)
         if isinstance(event, AttemptStarted) and event.attempt == 1:
-            threading.Thread(target=kill_agent_of_command).start()
+            threading.Thread(target=what).start()
 
-    def kill_agent_of_command():
-        wait_until(lambda: Path("pid").exists() and Path("pid").read_text().strip())
-        command = int(Path("pid").read_text())
-        status = Path("/proc", str(command), "stat").read_text().rsplit(")", 1)[1].split()
-        os.kill(int(status[1]), signal.SIGKILL)
+    return on_event, told
 
-    result = run(
-        [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || { echo $$ > pid; exec sleep 2345.6; }", max_retries=0)],
-        TWO,
-        on_event=on_event,
-    )
+
+def test_a_killed_agent_loses_no_task_and_leaves_no_command():
+    """The agent of the first attempt is killed with -9: its command is ended, and the task runs elsewhere."""
+    on_event, told = on_first_attempt(lambda: signal_agent_of("2345.6", signal.SIGKILL))
+    command = "[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep 2345.6"
+    result = run([Task("a", command, max_retries=0)], TWO, on_event=on_event)
     assert result == {"a": "COMPLETED"}
     assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
     assert [e.worker_id for e in told if isinstance(e, WorkerLost)] == [result.attempts[0].worker_id]
@@ -543,9 +547,10 @@ def test_a_killed_agent_loses_no_task_and_leaves_no_command():
 
 
 def test_a_stopped_agent_is_lost_when_its_lease_is_over():
-    stop = "[ $FASTSCHED_ATTEMPT -gt 1 ] || { kill -STOP $PPID; exec sleep 3456.7; }"
+    on_event, _ = on_first_attempt(lambda: signal_agent_of("3456.7", signal.SIGSTOP))
     began = time.monotonic()
-    result = run([Task("a", stop)], TWO, heartbeat=0.1, lease=0.8)
+    tasks = [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep 3456.7")]
+    result = run(tasks, TWO, heartbeat=0.1, lease=0.8, on_event=on_event)
     assert result == {"a": "COMPLETED"} and 0.8 < time.monotonic() - began < 30
     assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
     assert "silent for more than 0.8 s" in result.attempts[0].message

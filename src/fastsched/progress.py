@@ -111,7 +111,8 @@ class Progress:
         self.running -= 1
         onward = "retrying" if event.will_retry else "no retry left"
         where = f"on {show_name(event.worker_id)}, attempt {event.attempt}"
-        return f"{show_name(event.task_id)}: {event.message} {where}; {onward}"
+        why = event.message.partition("\n")[0]  # behind it are the command's last lines
+        return f"{show_name(event.task_id)}: {why} {where}; {onward}"
 
 
 @contextlib.contextmanager

@@ -199,7 +199,8 @@ def print_failure(result: Run, task_id: str, behind: int) -> None:
         print(f"  {show_name(task_id)}: {result.reasons[task_id]}{with_it(behind)}")
         return
     where = f"on {show_name(last.worker_id)}, attempt {last.attempt}"
-    print(f"  {show_name(task_id)}: {last.message} {where}{with_it(behind)}")
+    why = last.message.partition("\n")[0]  # behind it are the command's last lines
+    print(f"  {show_name(task_id)}: {why} {where}{with_it(behind)}")
     lines, shown = last_lines(last.stderr), "stderr"
     if not lines:
         lines, shown = last_lines(last.stdout), "stdout"

@@ -1,271 +1,401 @@
 """The local engine: one agent process for each worker on this machine, over a socket pair.
 
-Nothing to install and nothing to start. Once a worker is reported lost, none of its commands
-runs any more; what it said before still counts. This room holds the sockets and the agents' process ids, and
-turns lines into reports; what a report means is none of its business.
+Nothing to install and nothing to start. Once a worker is reported lost, none of its commands runs any more; what it
+said before still counts. This room holds the sockets and the agents' process ids, and turns orders and reports into
+messages and back; what a report means is none of its business.
+
+How the processes of a worker are held together is its *containment*:
+
+- `namespace`: its agent is the first process of a PID namespace. When that ends, however it ends, the kernel kills all
+  others in it, and the agent is gone only when they are.
+- `session`: its agent adopts orphans. When it is killed, whatever carries its mark is sought and killed here.
+
+In both, whoever dies takes the commands with him: an agent whose socket closes ends its own. Where agents and scheduler
+are killed together, what they leave (only sessions can) is ended by the next `open` of the same run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import selectors
-import signal
+import select
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from ..events import AttemptEnded, Order, Report, Stop, Usage, WorkerHeard, WorkerLost
-from ..model import Reason, Worker
-from .agent import sweep
+from ..events import Order, Report, Start, WorkerHeard, WorkerLost
+from ..model import Worker
 from .base import Levels
+from .hosts import Host, make_end, make_start, spawn_agent
+from .levels import choose_levels, local_levels, memory_level
+from .memory import divide, find_cgroup
+from .processes import MOST_AGENTS, MOST_KEYS, Mark, sweep
+from .system import mark_of
+from .wire import pack
 
-__all__ = ["LocalEngine", "this_machine"]
+__all__ = ["LocalEngine", "local_levels", "this_machine"]
 
-AGENT = Path(__file__).with_name("agent.py")
-# What libraries of numbers read to know how many threads to start.
-LIBRARIES = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 CLOSE_SLACK_S = 5.0  # after the grace, until an agent itself is killed
-decode = msgspec.json.Decoder().decode
-encode = msgspec.json.Encoder().encode
-
-
-class Host:
-    """One worker's agent: its process, its socket, and what is half sent or half read."""
-
-    def __init__(
-        self,
-        worker_id: str,
-        incarnation: int,
-        mark: str,
-        process: subprocess.Popen[bytes],
-        channel: socket.socket,
-    ) -> None:
-        self.worker_id = worker_id
-        self.incarnation = incarnation
-        self.mark = mark
-        self.process = process
-        self.channel = channel
-        self.inbox = b""
-        self.outbox = bytearray()
+GIVE_UP_S = 5.0  # for processes that cannot be killed
+LOOK_S = 0.005  # between two looks at what is being killed
+READ = 1 << 14  # bytes at a time; for more than 128 KiB malloc asks the kernel, each time
+POLLIN, POLLOUT = 1, 4  # of poll and of epoll
 
 
 class LocalEngine:
-    """See `engines.base.Engine`. Commands run in `cwd` with `env`, both this process's own by default."""
+    """See `engines.base.Engine`.
 
-    def __init__(self, *, cwd: str | None = None, env: Mapping[str, str] | None = None) -> None:
+    Args:
+        cwd, env: the folder and the variables of the commands; None: this process's own.
+        containment: "namespace", "session", or "auto": namespaces where they can be had without a user namespace, in
+            which ssh refuses configuration that belongs to root, and sudo and ping do not work.
+        output_cap_mb: what is kept of the output of an attempt at most, of stdout and of stderr each.
+
+    Raises:
+        OSError: where commands cannot be run, or not in namespaces, if these are asked for. ValueError: another word.
+    """
+
+    def __init__(
+        self,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        containment: str = "auto",
+        output_cap_mb: int = 64,
+    ) -> None:
         if os.name != "posix":
             raise OSError("running commands needs a POSIX system; planning works everywhere")
         self.cwd = cwd
-        self.env = dict(os.environ if env is None else env)
-        if cwd is not None and "PWD" in self.env:
-            self.env["PWD"] = os.path.abspath(cwd)  # as a shell would say it to its commands
-        self.heartbeat_s = 1.0
-        self.run_mark = uuid.uuid4().hex
+        self.output_cap = output_cap_mb << 20
+        environment = dict(os.environ if env is None else env)
+        if cwd is not None and "PWD" in environment:
+            environment["PWD"] = os.path.abspath(cwd)  # as a shell would say it to its commands
+        self.environment = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
+        self.spaces, self._levels = choose_levels(containment)
+        self.cgroups: str | None = None
+        self.heartbeat_s, self.lease_s, self.run_id = 1.0, 10.0, uuid.uuid4().hex
         self.hosts: dict[str, Host] = {}
+        self.dying: list[Host] = []  # killed, and not reported yet
+        self.by_fd: dict[int, Host] = {}
+        self.last_agent = 0  # its number
+        self.n_files = 0  # the soft limit of descriptors that commands are given, where this process has raised its own
         self.pending: list[Report] = []
-        self.selector = selectors.DefaultSelector()
+        self.next_sign = 0.0  # of life, for the agents
+        self.hurried = False
+        self.poller = select.epoll() if hasattr(select, "epoll") else Poll()
         self.wake_read, self.wake_write = socket.socketpair()
         self.wake_read.setblocking(False)
         self.wake_write.setblocking(False)
-        self.selector.register(self.wake_read, selectors.EVENT_READ)
+        self.poller.register(self.wake_read.fileno(), POLLIN)
 
     def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
         """See `Engine.open`."""
-        self.heartbeat_s = heartbeat_s
+        self.run_id, self.heartbeat_s, self.lease_s = run_id, heartbeat_s, lease_s
+        mark = Mark(run_id)
+        until = time.monotonic() + GIVE_UP_S
+        while not sweep(mark, whole_run=True):
+            if time.monotonic() > until:
+                raise OSError("what an earlier scheduler of this run has left running cannot be killed")
+            time.sleep(LOOK_S)
+        folder, why_not = find_cgroup()
+        if not why_not:
+            try:
+                self.cgroups = divide(folder, mark.name)
+            except OSError as error:
+                why_not = f"its cgroup cannot be divided: {error}"
+                memory, note = memory_level(why_not)
+                self._levels = Levels(self._levels.containment, memory, (*self._levels.notes, note))
 
     def levels(self) -> Levels:
         """See `Engine.levels`."""
-        return Levels("session", "none", ("memory is measured and not enforced",))
+        return self._levels
 
     def bring_up(self, worker: Worker, incarnation: int) -> None:
         """Start an agent for the worker."""
-        worker_id = worker.worker_id
-        ours, theirs = socket.socketpair()
-        # The worker's part of the mark is a number: its id may hold what the name of a variable must not.
-        mark = f"{self.run_mark}_{len(self.hosts)}" if worker_id not in self.hosts else self.hosts[worker_id].mark
-        arguments = [sys.executable, "-I", "-S", str(AGENT), str(theirs.fileno()), mark, str(self.heartbeat_s)]
-        with theirs:
-            process = subprocess.Popen(
-                arguments,
-                pass_fds=[theirs.fileno()],
-                cwd=self.cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        ours.setblocking(False)
-        self.hosts[worker_id] = host = Host(worker_id, incarnation, mark, process, ours)
-        self.selector.register(ours, selectors.EVENT_READ, host)
+        try:
+            host = self._make_host(worker.worker_id, incarnation)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not self._allow_more_files():
+                raise
+            host = self._make_host(worker.worker_id, incarnation)
+        fd = host.channel.fileno()
+        self.hosts[worker.worker_id] = self.by_fd[fd] = host
+        self.poller.register(fd, POLLIN)
+        settings = {
+            "worker_id": worker.worker_id,
+            "heartbeat_s": self.heartbeat_s,
+            "lease_s": self.lease_s,
+            "output_cap": self.output_cap,
+            "environment": self.environment,
+            "mark": host.mark.number,
+            "mark_name": host.mark.name,
+            "agent": host.mark.agent,
+            "cgroups": self.cgroups and f"{self.cgroups}/{host.mark.agent}",
+            "n_files": self.n_files,
+        }
+        host.queue.append(("settings", settings))
+        self._flush(host)
 
     def send(self, orders: Sequence[Order]) -> None:
         """Pass each order to the agent of its worker."""
-        orders = [order for order in orders if self._is_there(order)]
+        touched = []
         for order in orders:
-            host = self.hosts[order.worker_id]
-            key = [order.task_id, order.attempt]
-            if isinstance(order, Stop):
-                host.outbox += encode(["end", key, order.grace_s]) + b"\n"
+            host = self.hosts.get(order.worker_id)
+            if host is None or host.loss or host.incarnation != order.incarnation:
                 continue
-            threads = str(max(1, int(order.cpu_cores)))
-            extra = {
-                **dict.fromkeys([f"{name}_THREADS" for name in LIBRARIES], threads),
-                **(order.env or {}),
-                "FASTSCHED_TASK_ID": order.task_id,
-                "FASTSCHED_WORKER": order.worker_id,
-                "FASTSCHED_ATTEMPT": str(order.attempt),
-                "FASTSCHED_CPUS": f"{order.cpu_cores:g}",
-                "FASTSCHED_MEMORY_MB": str(order.memory_mb),
-            }
-            files = [order.stdin or os.devnull, order.stdout or os.devnull, order.stderr or os.devnull]
-            manner = [extra, order.cwd, order.timeout_s, order.grace_s]
-            host.outbox += encode(["start", key, order.command, *files, *manner]) + b"\n"
-        for host in {order.worker_id: self.hosts[order.worker_id] for order in orders}.values():
+            if not host.queue:
+                touched.append(host)
+            if isinstance(order, Start):
+                self._queue_start(host, order)
+                continue
+            for key, start in host.attempts.items():
+                if start.task_id == order.task_id and start.attempt == order.attempt:
+                    host.queue.append(("stop", key, order.grace_s))
+        for host in touched:
             self._flush(host)
-
-    def _is_there(self, order: Order) -> bool:
-        host = self.hosts.get(order.worker_id)
-        return host is not None and host.channel.fileno() >= 0 and host.incarnation == order.incarnation
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
         """See `Engine.wait_reports`."""
-        for key, events in self.selector.select(0.0 if self.pending else timeout_s):
-            if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    self.wake_read.recv(4096)
-                continue
-            if events & selectors.EVENT_WRITE:
-                self._flush(key.data)
-            if events & selectors.EVENT_READ:
-                self._read(key.data)
+        now = time.monotonic()
+        until = now + timeout_s
+        woken = False
+        while not self.pending and not woken:
+            if now >= self.next_sign:
+                self._give_sign(now)
+            if self.dying:
+                self._bury(now)
+            wait_s = 0.0 if self.pending else max(0.0, min(until, self.next_sign) - now)
+            for fd, events in self.poller.poll(min(wait_s, LOOK_S) if self.dying else wait_s):
+                host = self.by_fd.get(fd)
+                if host is None:
+                    woken = True
+                    with contextlib.suppress(BlockingIOError):
+                        self.wake_read.recv(4096)
+                    continue
+                if events & POLLOUT:
+                    self._flush(host)
+                if events & ~POLLOUT:
+                    self._read(host)
+            now = time.monotonic()
+            if now >= until:
+                break
         reports, self.pending = self.pending, []
         return reports
 
     def lose(self, worker_id: str, message: str) -> None:
-        """Kill the agent and its commands, and report the loss."""
+        """Kill the agent, and with it its commands; the loss is reported when they have ended."""
         host = self.hosts.get(worker_id)
-        if host is None or host.channel.fileno() < 0:
+        if host is None or host.loss:
             return
-        self.selector.unregister(host.channel)
-        host.channel.close()
-        host.process.kill()
-        host.process.wait()
-        sweep(host.mark)
-        self.pending.append(WorkerLost(worker_id, message, incarnation=host.incarnation))
+        host.loss = message
+        with contextlib.suppress(OSError):
+            while data := host.channel.recv(READ):
+                self._take(host, data)
+        self._part_from(host)
 
     def wake(self) -> None:
         """See `Engine.wake`."""
         with contextlib.suppress(OSError):
             self.wake_write.send(b"\0")
 
-    def close(self, grace_s: float) -> None:
-        """See `Engine.close`. Whatever goes wrong in asking, no agent and no command is left when it is over."""
-        gone: set[str] = set()
-        try:
-            for host in self.hosts.values():
-                if host.channel.fileno() >= 0:
-                    host.outbox += encode(["stop", grace_s]) + b"\n"
-                    with contextlib.suppress(OSError):
-                        host.channel.settimeout(1.0)
-                        host.channel.sendall(host.outbox)
-            deadline = time.monotonic() + grace_s + CLOSE_SLACK_S
-            for host in self.hosts.values():
-                if self._drain_until_gone(host, deadline):
-                    gone.add(host.worker_id)
-        finally:
-            for host in self.hosts.values():
-                if host.worker_id not in gone:
-                    host.channel.close()
-                    host.process.kill()
-                    host.process.wait()
-                    sweep(host.mark)
-            self.selector.close()
-            self.wake_read.close()
-            self.wake_write.close()
-
     def hurry(self) -> None:
         """See `Engine.hurry`."""
-        for host in self.hosts.values():
-            with contextlib.suppress(OSError):
-                host.channel.send(encode(["stop", 0]) + b"\n")
+        self.hurried = True
+        self.wake()
+
+    def close(self, grace_s: float) -> None:
+        """See `Engine.close`. Whatever goes wrong in asking, no agent and no command is left when it is over."""
+        hosts = [host for host in self.hosts.values() if not host.loss]
+        gone: list[Host] = []
+        try:
+            self._ask_to_leave(hosts, grace_s)
+            deadline = time.monotonic() + grace_s + CLOSE_SLACK_S
+            gone += [host for host in hosts if self._drain_until_gone(host, deadline)]
+        finally:
+            left = [host for host in hosts if host not in gone] + self.dying
+            for host in left:
+                host.kill()
+            until = time.monotonic() + GIVE_UP_S
+            while left and time.monotonic() < until:
+                left = [host for host in left if not host.is_buried()]
+                time.sleep(LOOK_S if left else 0)
+            for host in [*hosts, *self.dying]:
+                host.close()
+            self.hosts, self.dying, self.by_fd = {}, [], {}
+            self.poller.close()
+            self.wake_read.close()
+            self.wake_write.close()
+            if self.cgroups is not None:
+                with contextlib.suppress(OSError):
+                    os.rmdir(self.cgroups)
+
+    # ------------------------------------------------------------ agents
+
+    def _make_host(self, worker_id: str, incarnation: int) -> Host:
+        """An agent that has been started, and has been told nothing."""
+        mark = Mark(self.run_id, self._next_agent(), mark_of(os.getpid()) or 1 << 64)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = spawn_agent(mark, theirs.fileno(), worker_id, self.environment, self.cwd, self.spaces)
+            except OSError:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return Host(worker_id, incarnation, mark, ours, process, self.spaces)
+
+    def _next_agent(self) -> int:
+        """A number that no agent has which may have left something."""
+        taken = {host.mark.agent for host in [*self.hosts.values(), *self.dying]}
+        if len(taken) >= MOST_AGENTS:
+            raise OSError(f"there are {MOST_AGENTS:,} agents, and no marks for more")
+        while True:
+            self.last_agent = self.last_agent % MOST_AGENTS + 1
+            if self.last_agent not in taken:
+                return self.last_agent
+
+    def _allow_more_files(self) -> bool:
+        """Raise the soft limit of descriptors of this process; commands keep the one that it was given."""
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == hard:
+            return False
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.n_files = soft
+        return True
+
+    def _part_from(self, host: Host) -> None:
+        """Kill an agent whose worker is lost."""
+        self.poller.unregister(host.channel.fileno())
+        del self.by_fd[host.channel.fileno()]
+        host.channel.close()
+        host.kill()
+        host.give_up_at = time.monotonic() + GIVE_UP_S
+        self.dying.append(host)
+
+    def _bury(self, now: float) -> None:
+        """Report the workers of which nothing runs any more."""
+        for host in list(self.dying):
+            buried = host.is_buried()
+            if buried or now > host.give_up_at:
+                self.dying.remove(host)
+                host.close()
+                message = host.loss if buried else f"{host.loss}; not all of its processes can be killed"
+                self.pending.append(WorkerLost(host.worker_id, message, incarnation=host.incarnation))
+                if self.hosts.get(host.worker_id) is host:
+                    del self.hosts[host.worker_id]
+
+    def _give_sign(self, now: float) -> None:
+        """Tell every agent that its scheduler is there."""
+        self.next_sign = now + self.heartbeat_s
+        for host in self.by_fd.values():
+            if not host.outbox:
+                host.queue.append(("beat",))
+                self._flush(host)
+
+    def _ask_to_leave(self, hosts: list[Host], grace_s: float) -> None:
+        """Tell agents to end what they run, and to go."""
+        for host in hosts:
+            if host.channel.fileno() >= 0:
+                host.queue.append(("leave", grace_s))
+                with contextlib.suppress(OSError):
+                    host.channel.settimeout(1.0)
+                    host.channel.sendall(host.outbox + pack(host.queue))
+                host.outbox, host.queue = b"", []
 
     def _drain_until_gone(self, host: Host, deadline: float) -> bool:
         """Read an agent's last words, so that it can say them, until it has gone or the deadline has come.
 
-        Answers whether it went by itself, having ended and swept all that it had started.
+        Answers whether it went by itself, having ended all that it had started.
         """
-        try:
-            while host.channel.fileno() >= 0 and time.monotonic() < deadline:
-                host.channel.settimeout(max(0.001, deadline - time.monotonic()))
-                if not host.channel.recv(1 << 16):
-                    break
-        except OSError:
-            pass
-        host.channel.close()
-        try:
-            return host.process.wait(max(0.0, deadline - time.monotonic())) == 0
-        except subprocess.TimeoutExpired:
-            return False
+        poller = select.poll()
+        poller.register(host.channel.fileno(), POLLIN)
+        poller.register(self.wake_read.fileno(), POLLIN)
+        is_open = True
+        while is_open and (wait_s := deadline - time.monotonic()) > 0:
+            ready = {fd for fd, _ in poller.poll(min(wait_s, 1e6) * 1000)}
+            if self.wake_read.fileno() in ready:
+                self.wake_read.recv(4096)
+                if self.hurried:
+                    self.hurried = False
+                    self._ask_to_leave(list(self.by_fd.values()), 0.0)
+            if host.channel.fileno() in ready:
+                with contextlib.suppress(OSError):
+                    is_open = bool(host.channel.recv(READ))
+        while not host.has_ended():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        host.pid = 0
+        return host.status == 0
+
+    # ------------------------------------------------------------ messages
+
+    def _queue_start(self, host: Host, order: Start) -> None:
+        key = host.new_key(order)
+        if key:
+            host.queue.append(make_start(key, order))
+        else:
+            text = f"{MOST_KEYS:,} attempts run there already"
+            self.pending.append(make_end(order, None, None, "SPAWN", text))
 
     def _flush(self, host: Host) -> None:
-        if host.channel.fileno() < 0:
+        """Send what fits; the poller says when to go on."""
+        waited = bool(host.outbox)
+        if host.queue:
+            host.outbox += pack(host.queue)
+            host.queue = []
+        if not host.outbox:
             return
-        with contextlib.suppress(OSError):  # full: the selector says when to go on; broken: so will the reading
-            while host.outbox:
-                del host.outbox[: host.channel.send(host.outbox)]
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if host.outbox else 0)
-        self.selector.modify(host.channel, wanted, host)
+        try:
+            host.outbox = host.outbox[host.channel.send(host.outbox) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return  # so will the reading
+        if waited or host.outbox:
+            self.poller.modify(host.channel.fileno(), POLLIN | (POLLOUT if host.outbox else 0))
 
     def _read(self, host: Host) -> None:
         try:
-            data = host.channel.recv(1 << 18)
+            data = host.channel.recv(READ)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data:
-            self.lose(host.worker_id, "its agent ended unexpectedly")
-            return
-        *lines, host.inbox = (host.inbox + data).split(b"\n")
-        self.pending.extend(read_report(host.worker_id, host.incarnation, decode(line)) for line in lines)
+        if data:
+            self._take(host, data)
+        elif not host.loss:
+            host.loss = "its agent ended unexpectedly"
+            self._part_from(host)
+
+    def _take(self, host: Host, data: bytes) -> None:
+        """What an agent says, as reports."""
+        for message in host.inbox.take(data):
+            if message[0] == "ended":
+                self.pending.append(host.end(*message[1:]))
+            else:
+                self.pending.append(WorkerHeard(host.worker_id, message[0] == "up", host.incarnation))
 
 
-def read_report(worker_id: str, incarnation: int, message: list[Any]) -> Report:
-    """A line of an agent as a report."""
-    what, *rest = message
-    if what == "refused":
-        (task_id, attempt), text = rest
-        return AttemptEnded(task_id, worker_id, attempt, Reason.SPAWN, message=text, incarnation=incarnation)
-    if what != "ended":
-        return WorkerHeard(worker_id, what == "up", incarnation)
-    (task_id, attempt), status, cpu_seconds, peak_kib, late = rest
-    usage = Usage(peak_kib / 1024, cpu_seconds)
-    code, number, reason, text = None, None, None, ""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        reason, text = Reason.SIGNAL, f"killed by {signal_name(number)}"
-    else:
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            reason, text = Reason.EXIT, f"exit code {code}"
-    if late:
-        reason, text = Reason.TIMEOUT, "it took longer than its time limit"
-    return AttemptEnded(task_id, worker_id, attempt, reason, code, number, text, usage, incarnation)
+class Poll:
+    """What `select.epoll` does, where there is none."""
 
+    def __init__(self) -> None:
+        poller = select.poll()
+        self.register, self.unregister, self.modify = poller.register, poller.unregister, poller.modify
+        self._poll = poller.poll
 
-def signal_name(number: int) -> str:
-    """SIGKILL and the like."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
+        """What is ready after at most so long."""
+        return self._poll(min(timeout_s, 1e6) * 1000)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def this_machine() -> Worker:

@@ -40,7 +40,7 @@ def log_event(event: Event) -> None:
             show_name(event.task_id),
             show_name(event.worker_id),
             event.reason,
-            event.message,
+            event.message.partition("\n")[0],  # behind it are the command's last lines
             onward,
         )
     elif isinstance(event, TaskFailed):

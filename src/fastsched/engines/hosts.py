@@ -1,0 +1,177 @@
+"""One worker as the local engine knows it: its agent's process and socket, and the attempts that the agent has.
+
+Orders become messages here, and messages reports; nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..events import AttemptEnded, Report, Start, Usage
+from ..model import Reason
+from .processes import MOST_KEYS, Mark, sweep
+from .system import SIGKILL, Variables, send_signal, spawn
+from .wire import Inbox
+
+if TYPE_CHECKING:
+    from .wire import Message, Order
+
+__all__ = ["Host", "make_end", "make_start", "spawn_agent"]
+
+ROOMS = str(Path(__file__).parents[1])  # where an agent finds its own rooms; it looks there last
+BOOT = "import sys; sys.path.append(sys.argv[1]); from engines.agent import main; main()"
+
+
+class Host:
+    """One worker's agent: its process, its socket, and what it was told and has not answered."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        incarnation: int,
+        mark: Mark,
+        channel: socket.socket,
+        process: tuple[int, int],
+        spaces: str,
+    ) -> None:
+        self.worker_id, self.incarnation, self.mark, self.channel = worker_id, incarnation, mark, channel
+        self.pid, self.pidfd = process  # 0: it is reaped; -1: there are no handles
+        self.status = 0  # then: how it ended
+        self.spaces = spaces
+        self.inbox = Inbox()
+        self.queue: list[Message] = []  # for the next frame
+        self.outbox = b""  # what is left of the last one
+        self.attempts: dict[int, Start] = {}  # by the keys that the agent knows them by
+        self.free_keys: list[int] = []
+        self.loss = ""  # why it is lost
+        self.give_up_at = 0.0  # on what cannot be killed
+
+    def new_key(self, order: Start) -> int:
+        """A number for an attempt, which no other has as long as it is not over; 0: there are too many."""
+        key = self.free_keys.pop() if self.free_keys else len(self.attempts) + 1
+        if key > MOST_KEYS:
+            return 0
+        self.attempts[key] = order
+        return key
+
+    def end(self, key: int, status: int | None, cpu_seconds: float, peak_mb: float, why: str, text: str) -> Report:
+        """The end of an attempt, as the agent tells it; the key is free for another."""
+        order = self.attempts.pop(key)
+        self.free_keys.append(key)
+        usage = None if status is None else Usage(peak_mb, cpu_seconds)
+        if status == 0 and not why:  # as most do
+            return AttemptEnded(
+                order.task_id, order.worker_id, order.attempt, None, 0, None, "", usage, order.incarnation
+            )
+        return make_end(order, status, usage, why, text)
+
+    def kill(self) -> None:
+        """Kill the agent. Its process id is its own as long as nobody has waited for it."""
+        if self.pidfd >= 0:
+            send_signal(self.pidfd, SIGKILL)
+        elif self.pid:
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Whether the agent is gone; then it is reaped, and `status` says how."""
+        try:
+            pid, self.status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else in this program waits for all children
+            return not send_signal(self.pidfd, 0)
+        return pid != 0
+
+    def is_buried(self) -> bool:
+        """Whether an agent that was killed, and all that it had started, has ended; what has not is killed."""
+        if self.pid and self.has_ended():
+            self.pid = 0
+        # The first process of a namespace is gone only when all others are.
+        return not self.pid and (bool(self.spaces) or sweep(self.mark))
+
+    def close(self) -> None:
+        """Close the socket and the handle."""
+        self.channel.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def spawn_agent(
+    mark: Mark, channel: int, worker_id: str, environment: list[bytes], cwd: str | None, spaces: str
+) -> tuple[int, int]:
+    """Start an agent; its process id, and a handle. Raises OSError."""
+    # Process ids of one namespace are those of another too, and names of temporary files are made of them; so they
+    # begin anywhere.
+    first_pid = int.from_bytes(os.urandom(4), "little") % (1 << 15)
+    return spawn(
+        os.fsencode(sys.executable) + b"\0",
+        [sys.executable, "-I", "-S", "-c", BOOT, ROOMS, str(channel), worker_id],
+        Variables([*environment, f"{mark.name}={mark.agent}.0".encode()]),
+        [],
+        cwd=cwd,
+        stdin=os.devnull,
+        mark=mark.number,
+        keep_stderr=True,
+        channel=channel,
+        spaces=spaces,
+        first_pid=b"%d" % first_pid,
+    )
+
+
+def make_start(key: int, order: Start) -> Order:
+    """An order as a message."""
+    return (
+        "start",
+        key,
+        order.command if isinstance(order.command, str) else list(order.command),
+        order.task_id,
+        order.attempt,
+        order.cpu_cores,
+        order.memory_mb,
+        order.stdout,
+        order.stderr,
+        order.stdin,
+        order.cwd,
+        dict(order.env) if order.env else None,
+        order.timeout_s,
+        order.grace_s,
+        order.limit_mb,
+    )
+
+
+def make_end(order: Start, status: int | None, usage: Usage | None, why: str, text: str) -> AttemptEnded:
+    """The end of an attempt: by its wait status, or why it was ended. The message is a line of ours, and `text`."""
+    reason = Reason(why) if why else None
+    code = number = None
+    message = ""
+    if status is not None:
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+        else:
+            code = os.waitstatus_to_exitcode(status)
+        if not why:
+            reason = Reason.EXIT if number is None else Reason.SIGNAL
+            message = f"exit code {code}" if number is None else f"killed by {signal_name(number)}"
+    if why == "TIMEOUT":
+        message = f"it took longer than {order.timeout_s:g} s"
+    elif why == "CANCELLED":
+        message = "it was stopped"
+    if text:
+        message = f"{message}\n{text}" if message else text
+    return AttemptEnded(
+        order.task_id, order.worker_id, order.attempt, reason, code, number, message, usage, order.incarnation
+    )
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL and the like."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
