@@ -21,6 +21,7 @@ from fastsched import _core
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fastsched"
 FLOORS = {
+    "_version": 0,
     "names": 0,
     "errors": 1,
     "_block": 0,

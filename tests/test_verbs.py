@@ -16,7 +16,7 @@ from fastsched.cli import main
 from fastsched.runtime.control import ask_run
 from fastsched.runtime.folder import find_run
 from fastsched.runtime.journal import DATABASE
-from fastsched.units import read_seconds
+from fastsched.units import read_megabytes, read_seconds
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
 
@@ -225,6 +225,50 @@ def test_the_doctor_says_what_there_is(capfd):
     assert main(["doctor", "--format", "json"]) == 0
     assert json.loads(capfd.readouterr().out)["cores"] >= 1
     assert os.listdir() == []
+
+
+def lines(capfd):
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_run_as_lines_is_every_event_and_the_end(capfd):
+    assert main(["run", job([task("a", "exit 3", max_retries=0), task("b", "true", "a")]), "--format", "jsonl"]) == 1
+    told = lines(capfd)
+    assert [line["event"] for line in told[1:]] == [
+        "AttemptStarted", "AttemptFailed", "TaskFailed", "TaskFailed", "RunEnded",
+    ]  # fmt: skip
+    assert told[2]["exit_code"] == 3 and set(told[2]["usage"]) == {"peak_memory_mb", "cpu_seconds"}
+    assert told[-1]["counts"]["FAILED"] == 2 and told[-1]["levels"]["containment"] in ("namespace", "session")
+    for verb, n in (["status"], 3), (["workers"], 1), (["explain", "b"], 1), (["report"], 2), (["doctor"], 1):
+        main([*verb, "--format", "jsonl"])
+        assert len(lines(capfd)) == n, verb
+    assert main(["plan", "job.json", "--format", "jsonl"]) == 0
+    head, *placements = lines(capfd)
+    assert head["makespan"] == 2 and [line["task_id"] for line in placements] == ["a", "b"]
+
+
+def test_containment_and_the_cap_of_outputs_can_be_chosen(capfd):
+    command = "head -c 3000000 /dev/zero"
+    chosen = ["--containment", "session", "--output-cap", "1M"]
+    assert main(["run", job([task("loud", command)]), *chosen]) == 0
+    told = capfd.readouterr().out
+    assert "held by: session; limits of memory by: " in told
+    (kept,) = Path(".fastsched").rglob("loud.1.out")
+    assert 1 << 20 <= kept.stat().st_size < 1.01 * (1 << 20)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "job.json", "--output-cap", "5"])
+    assert ended.value.code == 2 and "say 5M or 5G" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "megabytes"), [("512M", 512), ("4G", 4096), ("1.5gb", 1536), ("0", 0), ("512K", 0.5)])
+def test_sizes(text, megabytes):
+    assert read_megabytes(text) == megabytes
+
+
+@pytest.mark.parametrize("text", ["", "M", "5", "5 M", "-1G", "1e3M", "4P", "२M"])
+def test_what_is_no_size(text):
+    with pytest.raises(ValueError, match=r"size|unit"):
+        read_megabytes(text)
 
 
 @pytest.mark.parametrize(

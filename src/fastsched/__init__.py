@@ -1,7 +1,6 @@
 """fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
 
-from importlib.metadata import version as _version
-
+from ._version import __version__ as __version__
 from .errors import (
     ClosedError,
     FastschedError,
@@ -21,8 +20,6 @@ from .policy import FailureModel, Policy, WorkerEvent
 from .runtime.handles import Handle
 from .runtime.run import run
 from .runtime.scheduler import Scheduler
-
-__version__ = _version("fastsched")
 
 __all__ = [
     "Attempt",

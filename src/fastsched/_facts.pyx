@@ -196,7 +196,7 @@ cdef class Facts(Tables):
 
     def failed_since(self, int32_t count):
         """The tasks that failed for good after the first `count` that did. See the .pyi."""
-        return np.asarray(self.failed_tasks)[count:self.n_failed].tolist()
+        return [self.failed_tasks[i] for i in range(count, self.n_failed)]
 
     def next_wake(self):
         """When something is due by itself. See the .pyi."""

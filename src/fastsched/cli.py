@@ -16,12 +16,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
-from .engines.local import this_machine
+from ._version import __version__
+from .engines.levels import CONTAINMENTS
+from .engines.local import OUTPUT_CAP_MB, this_machine
 from .errors import (
     FastschedError,
     FormatError,
@@ -32,6 +33,7 @@ from .errors import (
     UnsatisfiableWarning,
     ValidationError,
 )
+from .events import Event
 from .formats import Job, load, load_workers
 from .graph import CompiledGraph, WorkerTable, read_both
 from .model import TaskStatus, Worker
@@ -39,13 +41,13 @@ from .names import show_name
 from .planner import FITS, schedule
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
-from .report import plan_as_json, print_plan, report_run, write_json
+from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
 from .runtime.folder import find_run, new_run_dir
 from .runtime.loop import Rhythm
 from .runtime.run import play
-from .runtime.session import MAX_SECONDS, Session, Settings
+from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings
 from .runtime.view import PastRun
-from .units import read_seconds
+from .units import MB_OF_UNIT, read_megabytes, read_seconds
 from .verbs import RUN_HELP, add_verbs
 
 __all__ = ["main"]
@@ -54,7 +56,6 @@ COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 
 SHAPE = re.compile(
     r"(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)x(\d{1,12}(?:\.\d+)?)([KMGT]?)B?((?:,\w+=\d{1,12})*)", re.IGNORECASE | re.ASCII
 )
-UNITS_MB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 MOST_WORKERS = 100_000  # that shapes can ask for
 
 
@@ -123,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
         "141 the reader of the output has gone",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"fastsched {version('fastsched')}")
+    parser.add_argument("--version", action="version", version=f"fastsched {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     plan = commands.add_parser(
@@ -231,6 +232,19 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="time between asking commands to end and killing them (default: 5s)",
     )
+    parser.add_argument(
+        "--containment",
+        choices=CONTAINMENTS,
+        default="auto",
+        help="how the processes of a command are held together; `fastsched doctor` says what there is (default: auto)",
+    )
+    parser.add_argument(
+        "--output-cap",
+        type=size,
+        default=OUTPUT_CAP_MB,
+        metavar="SIZE",
+        help=f"what is kept of the stdout and of the stderr of an attempt at most (default: {OUTPUT_CAP_MB}M)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
 
@@ -253,7 +267,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)"
     )
     parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
-    parser.add_argument("--format", choices=("human", "json"), default="human", help="(default: %(default)s)")
+    parser.add_argument("--format", choices=("human", "json", "jsonl"), default="human", help="(default: %(default)s)")
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -284,6 +298,17 @@ def positive_duration(text: str) -> float:
     return number
 
 
+def size(text: str) -> int:
+    """Whole MB, of a size with its unit."""
+    try:
+        megabytes = read_megabytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 1 <= megabytes <= MAX_MB:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1M and {MAX_MB >> 20:,}T")
+    return int(megabytes)
+
+
 def read_shape(text: str) -> tuple[int, Worker]:
     """`[N:]CORESxMEMORY[,NAME=AMOUNT...]` as how many of which worker."""
     match = SHAPE.fullmatch(text)
@@ -297,7 +322,7 @@ def read_shape(text: str) -> tuple[int, Worker]:
         raise argparse.ArgumentTypeError(f"{text!r} names no unit of memory: say {shape}G or {shape}M")
     if not 1 <= int(times or 1) <= MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r}: between 1 and {MOST_WORKERS:,} workers can be asked for")
-    memory = int(float(amount) * UNITS_MB[unit.upper()])
+    memory = int(float(amount) * MB_OF_UNIT[unit.upper()])
     if not float(cores) or not memory:
         what = "cores, such as 0.5x1G" if not float(cores) else "at least 1 MB of memory, such as 1x512M"
         raise argparse.ArgumentTypeError(f"{text!r}: a worker needs {what}")
@@ -348,6 +373,9 @@ def do_plan(arguments: argparse.Namespace) -> int:
     planned = time.perf_counter()
     if arguments.format == "json":
         write_json(plan_as_json(plan))
+    elif arguments.format == "jsonl":
+        summary = plan_as_json(plan)
+        write_lines([summary, *summary.pop("placements")])
     else:
         print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width)
     return COMPLETED if plan.all_completed else TASK_FAILED
@@ -387,6 +415,8 @@ def run_graph(
         timeout=arguments.timeout,
         max_fails=arguments.max_fails,
         name=name,
+        containment=arguments.containment,
+        output_cap_mb=arguments.output_cap,
     )
     return watch(arguments, Session(settings, graph, table, settled=True, fresh=True))
 
@@ -394,7 +424,13 @@ def run_graph(
 def do_resume(arguments: argparse.Namespace) -> int:
     """`fastsched resume`: go on with a run."""
     folder = find_run(arguments.run)
-    settings = Settings(journal=folder, rhythm=rhythm_of(arguments), accept_damage=arguments.accept_damage)
+    settings = Settings(
+        journal=folder,
+        rhythm=rhythm_of(arguments),
+        accept_damage=arguments.accept_damage,
+        containment=arguments.containment,
+        output_cap_mb=arguments.output_cap,
+    )
     return watch(arguments, Session(settings, CompiledGraph([]), None, settled=True, fresh=False))
 
 
@@ -436,11 +472,17 @@ def watch(arguments: argparse.Namespace, session: Session) -> int:
     watched = show_progress(session, arguments.grace, quiet=arguments.quiet, verbose=arguments.verbose)
     try:
         with short_warnings(), watched as progress:
-            result = play(session, progress, None)
+
+            def tell(event: Event) -> None:
+                if form == "jsonl":
+                    write_lines([event_as_json(event)])
+                progress(event)
+
+            result = play(session, tell, None)
     except RunInterrupted as interruption:
-        report_run(interruption.run, session.messages, time.perf_counter() - began, form)
+        report_run(interruption.run, session.messages, time.perf_counter() - began, form, session.levels)
         if session.journal is not None and form == "human":
             print(f"fastsched resume {interruption.run.run_dir} goes on with it")
         raise
-    report_run(result, session.messages, time.perf_counter() - began, form)
+    report_run(result, session.messages, time.perf_counter() - began, form, session.levels)
     return COMPLETED if result.all_completed else TASK_FAILED

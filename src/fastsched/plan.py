@@ -324,7 +324,7 @@ class Run(_Outcome):
     """What `run()` answers: a dictionary from task id to final status, and what happened.
 
     Attributes:
-        attempts: every `Attempt`, in the order of their ends.
+        attempts: every `Attempt`, in the order of their ends: a sequence.
         run_dir: the folder that holds the outputs of the attempts.
         interrupted: whether it was ended before its time.
     """
@@ -339,7 +339,7 @@ class Run(_Outcome):
         interrupted: bool,
     ) -> None:
         super().__init__(ids, worker_ids, plan)
-        self.attempts = list(attempts)
+        self.attempts = attempts
         self.run_dir = run_dir
         self.interrupted = interrupted
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .engines.base import Levels
+from .events import Event
 from .gantt import SIGNS, draw, show_seconds
 from .model import Reason, TaskStatus
 from .names import fit_width, show_name, width_of
 from .plan import Run, Schedule
 from .progress import SHOWN_MISFITS, count
 
-__all__ = ["plan_as_json", "print_plan", "report_run", "write_json"]
+__all__ = ["event_as_json", "plan_as_json", "print_plan", "report_run", "write_json", "write_lines"]
 
 SHOWN_FAILURES = 10
 SHOWN_LINES = 5
@@ -130,6 +132,24 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
     }
 
 
+def event_as_json(event: Event) -> dict[str, Any]:
+    """An event, for a program: its name, and what it says."""
+    told = msgspec.structs.asdict(event)
+    usage = told.get("usage")
+    return {"event": type(event).__name__, **told, **({"usage": msgspec.structs.asdict(usage)} if usage else {})}
+
+
+def write_lines(rows: Iterable[object]) -> None:
+    """One JSON document a line on stdout, at once."""
+    lines = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(lines)
+    else:
+        sys.stdout.write(lines.decode())
+    sys.stdout.flush()
+
+
 def write_json(data: object) -> None:
     """One JSON document on stdout, in UTF-8 whatever the terminal speaks."""
     document = msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
@@ -146,23 +166,27 @@ def count_reasons(plan: Schedule | Run) -> str:
     return ", ".join(f"{reasons.count(reason):,} {reason}" for reason in Reason if reason in reasons)
 
 
-def report_run(result: Run, messages: Mapping[str, str], seconds: float, form: str) -> None:
-    """The summary of a run, as asked for."""
-    if form == "json":
-        write_json(
-            {
-                "seconds": seconds,
-                "interrupted": result.interrupted,
-                "status": result,
-                "reasons": result.reasons,
-                "causes": result.causes,
-                "messages": messages,
-                "attempts": [attempt._asdict() for attempt in result.attempts],
-                "run_dir": result.run_dir,
-            }
-        )
-        return
+def report_run(
+    result: Run, messages: Mapping[str, str], seconds: float, form: str, levels: Levels | None = None
+) -> None:
+    """The summary of a run, as asked for; `levels`: how its engine held what it ran, where that is known."""
     counts = {status: sum(value is status for value in result.values()) for status in TaskStatus}
+    if form != "human":
+        summary: dict[str, Any] = {
+            "seconds": seconds,
+            "interrupted": result.interrupted,
+            "counts": counts,
+            "reasons": result.reasons,
+            "causes": result.causes,
+            "messages": messages,
+            "run_dir": result.run_dir,
+            "levels": levels,
+        }
+        if form == "jsonl":
+            write_lines([{"event": "RunEnded", **summary}])
+        else:
+            write_json({**summary, "status": result, "attempts": [attempt._asdict() for attempt in result.attempts]})
+        return
     retried = len(result.attempts) - len(result.last_attempts)
     why = f" ({count_reasons(result)})" if result.reasons else ""
     head = "interrupted" if result.interrupted else "done"
@@ -185,6 +209,8 @@ def report_run(result: Run, messages: Mapping[str, str], seconds: float, form: s
     if len(misfits) > SHOWN_MISFITS:
         print(f"  ... and {count(len(misfits) - SHOWN_MISFITS, 'more task')} that no worker can hold")
     print(f"outputs: {result.run_dir}")
+    if levels is not None:
+        print(f"held by: {levels.containment}; limits of memory by: {levels.memory}")
 
 
 def with_it(behind: int) -> str:

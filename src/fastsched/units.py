@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["read_seconds"]
+__all__ = ["MB_OF_UNIT", "read_megabytes", "read_seconds"]
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d))+", re.ASCII)
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+MB_OF_UNIT = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([KMGT])B?", re.ASCII | re.IGNORECASE)
 NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
@@ -27,3 +29,18 @@ def read_seconds(text: str, most: float) -> float:
     if seconds > most:
         raise ValueError(f"{text!r} is too long; at most {most:,.0f} s can be waited for")
     return seconds
+
+
+def read_megabytes(text: str) -> float:
+    """MB of 2**20 bytes, of a size such as `512M` or `4G`; `0` needs no unit.
+
+    Raises:
+        ValueError: with a sentence for a person.
+    """
+    bare = text.strip()
+    if NUMBER.fullmatch(bare) and float(bare) > 0:
+        raise ValueError(f"{text!r} names no unit: say {bare}M or {bare}G")
+    match = SIZE.fullmatch(bare)
+    if bare != "0" and match is None:
+        raise ValueError(f"{text!r} is no size such as 512M or 4G")
+    return float(match[1]) * MB_OF_UNIT[match[2].upper()] if match else 0.0

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .engines.local import LocalEngine, this_machine
+from .engines.local import local_levels, this_machine
 from .errors import FastschedError, JournalLocked
 from .gantt import show_seconds
 from .model import TaskStatus
 from .names import fit_width, nearest, show_name
 from .progress import count
-from .report import report_run, show_capacity, write_json
+from .report import report_run, show_capacity, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
 from .runtime.folder import find_run
 from .runtime.journal import Journal
@@ -98,7 +98,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser) -> None:
     """The option that chooses the form."""
-    parser.add_argument("--format", choices=("human", "json"), default="human", help="(default: %(default)s)")
+    parser.add_argument("--format", choices=("human", "json", "jsonl"), default="human", help="(default: %(default)s)")
 
 
 def look(folder: Path, do: str, **arguments: Any) -> Any:
@@ -136,9 +136,15 @@ def do_status(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         write_json({"run": str(folder), **overview, "tasks": tasks})
         return COMPLETED
+    if arguments.format == "jsonl":
+        write_lines([{"run": str(folder), **overview}, *tasks])
+        return COMPLETED
     counts = ", ".join(f"{overview['counts'][status]:,} {status.lower()}" for status in TaskStatus)
+    levels = overview.get("levels")
     name = f" ({show_name(overview['name'])})" if overview["name"] else ""
     print(f"{folder}{name}: {overview['state']} after {show_seconds(overview['seconds'])}; {counts}")
+    if levels:
+        print(f"  held by: {levels['containment']}; limits of memory by: {levels['memory']}")
     chosen = tasks if arguments.all or arguments.tasks else [task for task in tasks if is_of_interest(task)]
     width = max([10, *(len(show_name(task["task_id"])) for task in chosen[:SHOWN_TASKS])])
     shown = chosen if arguments.all or arguments.tasks else chosen[:SHOWN_TASKS]
@@ -235,6 +241,8 @@ def do_explain(arguments: argparse.Namespace) -> int:
     explained = look_at_task(find_run(arguments.run), "explain", arguments.task)
     if arguments.format == "json":
         write_json(explained)
+    elif arguments.format == "jsonl":
+        write_lines([explained])
     else:
         print(f"{show_name(explained['task_id'])} is {explained['status']}: {explained['text']}")
     return COMPLETED
@@ -271,6 +279,9 @@ def do_workers(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         write_json(workers)
         return COMPLETED
+    if arguments.format == "jsonl":
+        write_lines(workers)
+        return COMPLETED
     for worker in workers:
         cores = show_capacity("cpu_millicores", round(worker["cpu_cores_available"] * 1000))
         memory = show_capacity("memory_mb", worker["memory_available_mb"])
@@ -286,6 +297,8 @@ def do_report(arguments: argparse.Namespace) -> int:
     if past.damage:
         print(f"fastsched: warning: the journal is damaged: {past.damage}", file=sys.stderr)
     result = past.result()
+    if arguments.format == "jsonl":
+        write_lines(attempt._asdict() for attempt in result.attempts)
     report_run(result, past.ledger.messages, past.ledger.state.now / 1e9, arguments.format)
     return COMPLETED if result.all_completed else TASK_FAILED
 
@@ -293,9 +306,7 @@ def do_report(arguments: argparse.Namespace) -> int:
 def do_doctor(arguments: argparse.Namespace) -> int:
     """`fastsched doctor`."""
     machine = this_machine()
-    engine = LocalEngine()
-    levels = engine.levels()
-    engine.close(0)
+    levels = local_levels()
     found: dict[str, Any] = {
         "cores": machine.cpu_cores_available,
         "memory_mb": machine.memory_available_mb,
@@ -305,8 +316,8 @@ def do_doctor(arguments: argparse.Namespace) -> int:
         "journal": f"SQLite {sqlite3.sqlite_version}; a sync here takes {show_seconds(time_a_sync())}",
         "python": f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}",
     }
-    if arguments.format == "json":
-        write_json(found)
+    if arguments.format != "human":
+        write_json(found) if arguments.format == "json" else write_lines([found])
         return COMPLETED
     words = {
         "machine": f"{show_capacity('cpu_millicores', round(found['cores'] * 1000))}, "

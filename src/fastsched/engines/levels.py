@@ -13,8 +13,9 @@ from .base import Levels
 from .memory import TICK_S, find_cgroup
 from .system import Variables, spawn
 
-__all__ = ["choose_levels", "local_levels"]
+__all__ = ["CONTAINMENTS", "choose_levels", "local_levels"]
 
+CONTAINMENTS = ("auto", "namespace", "session")
 IDS = "Process ids are those of the worker; what a command mounts is seen on its worker alone."
 USER = "Commands are in a user namespace: ssh refuses configuration that belongs to root; sudo and ping do not work."
 GROUPS_ONLY = "What leaves the group of its command, or outlives a killed agent, is not found here."
@@ -31,7 +32,7 @@ def choose_levels(containment: str) -> tuple[str, Levels]:
     Raises:
         ValueError: for another word than auto, namespace, session. OSError: where there are no namespaces to be had.
     """
-    if containment not in ("auto", "namespace", "session"):
+    if containment not in CONTAINMENTS:
         raise ValueError(f"containment is {containment!r}; auto, namespace or session is wanted")
     memory, note = memory_level(find_cgroup()[1])
     notes = [note] if note else []

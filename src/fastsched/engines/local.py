@@ -36,8 +36,9 @@ from .processes import MOST_AGENTS, MOST_KEYS, Mark, sweep
 from .system import mark_of
 from .wire import pack
 
-__all__ = ["LocalEngine", "local_levels", "this_machine"]
+__all__ = ["OUTPUT_CAP_MB", "LocalEngine", "local_levels", "this_machine"]
 
+OUTPUT_CAP_MB = 64
 CLOSE_SLACK_S = 5.0  # after the grace, until an agent itself is killed
 GIVE_UP_S = 5.0  # for processes that cannot be killed
 LOOK_S = 0.005  # between two looks at what is being killed
@@ -64,7 +65,7 @@ class LocalEngine:
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
         containment: str = "auto",
-        output_cap_mb: int = 64,
+        output_cap_mb: int = OUTPUT_CAP_MB,
     ) -> None:
         if os.name != "posix":
             raise OSError("running commands needs a POSIX system; planning works everywhere")

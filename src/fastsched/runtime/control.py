@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ class Control:
 
     def _do(self, do: str, arguments: dict[str, Any], now: int) -> Any:
         if do == "overview":
-            return self._view.overview(self._loop.course, now)
+            levels = self._loop.engine.levels()
+            return {**self._view.overview(self._loop.course, now), "levels": asdict(levels)}
         if do in ("tasks", "explain", "attempts", "workers"):
             return getattr(self._view, do)(**arguments)
         if do == "cancel":

@@ -5,17 +5,19 @@ Both are told by one thread, the teller's, so that what a client does when it is
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import TaskError
 from ..events import Event
 from ..model import TaskStatus
 from ..plan import Attempt
+
+if TYPE_CHECKING:
+    import asyncio  # which takes as long to load as a fifth of all else, and not every program has a use for it
 
 __all__ = ["Events", "Handle", "Handles"]
 
@@ -45,6 +47,8 @@ class Handle(Future[Attempt]):
         return not self.done() and self._ask_status(self.task_id) is TaskStatus.RUNNING
 
     def __await__(self) -> Generator[Any, None, Attempt]:
+        import asyncio
+
         return asyncio.wrap_future(self).__await__()
 
     def complete(self, attempt: Attempt) -> None:
@@ -111,6 +115,8 @@ class Events(Iterator[Event], AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
+        import asyncio
+
         while True:
             with self._fresh:
                 if self._unread:

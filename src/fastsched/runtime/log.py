@@ -26,6 +26,8 @@ logger.addHandler(logging.NullHandler())
 
 def log_event(event: Event) -> None:
     """One line in the log `fastsched` for every event."""
+    if isinstance(event, (AttemptStarted, AttemptCompleted)) and not logger.isEnabledFor(logging.INFO):
+        return  # which is what happens most, and nobody wants to know
     if isinstance(event, AttemptStarted):
         logger.debug("start %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt)
     elif isinstance(event, AttemptCompleted):

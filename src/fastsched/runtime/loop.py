@@ -52,7 +52,7 @@ from .record import Turn, as_it_is, encode_record
 __all__ = ["Keeper", "Loop", "Rhythm", "Submission"]
 
 NS = 1_000_000_000
-LONGEST_WAIT_S = 1.0
+LONGEST_WAIT_NS = NS
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays away
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is lost again before it completed anything
@@ -429,12 +429,13 @@ class Loop:
 
     def _choose(self, choice: Event, now: int) -> None:
         """Note a choice of this turn, and the order that carries it out."""
-        if isinstance(choice, Fact):
-            self._facts.append(choice)
         self._told.append(choice)
         self._note(choice)
         if isinstance(choice, AttemptStarted):
+            self._facts.append(choice)
             self._orders.append(self._make_order(choice))
+        elif isinstance(choice, Fact):
+            self._facts.append(choice)
 
     def _note(self, event: Event) -> None:
         """What an event means to the loop itself."""
@@ -612,10 +613,13 @@ class Loop:
 
     def _wait_s(self, now: int) -> float:
         """How long to wait for a report at most."""
+        until = now + LONGEST_WAIT_NS
         deadlines = [self._liveness.next_deadline(), *self._restarts.values()]
         if not self.paused and not self.blocked:  # else nothing is decided then, and it would stay in the past
             deadlines.append(self.state.next_wake())
         if self._unsynced or self._unwritten:
             deadlines.append(self._next_write)
-        wait_ns = min((at - now for at in deadlines if at is not None), default=NS)
-        return min(max(wait_ns / NS, 0.0), LONGEST_WAIT_S)
+        for at in deadlines:
+            if at is not None and at < until:
+                until = at
+        return (until - now) / NS if until > now else 0.0

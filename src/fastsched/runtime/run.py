@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..engines.base import Engine
+from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
 from ..graph import CompiledGraph, read_both
 from ..model import Task, Worker
@@ -47,6 +48,8 @@ def run(
     timeout: float | None = None,
     max_fails: int | None = None,
     name: str = "",
+    containment: str = "auto",
+    output_cap_mb: int = OUTPUT_CAP_MB,
 ) -> Run:
     """Run the commands of a graph on this machine, dependencies first, never more on a worker than it holds.
 
@@ -64,8 +67,8 @@ def run(
         journal: a folder in which everything that happens is kept, to be taken up after a crash.
         max_fails: when so many tasks have failed for good, not counting those that depend on them, nothing more is
             started; None: everything that can be completed is.
-        engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name: as in
-            `Scheduler`.
+        engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
+            containment, output_cap_mb: as in `Scheduler`.
 
     Returns:
         A dictionary from task id to final status, with every attempt: exit code, start and end, peak
@@ -94,6 +97,8 @@ def run(
         timeout=timeout,
         max_fails=max_fails,
         name=name,
+        containment=containment,
+        output_cap_mb=output_cap_mb,
     )
     graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
     if len(graph.tasks) < len(graph):

@@ -6,7 +6,6 @@ from any thread. `run()` is the same loop in the calling thread, for one graph a
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from ..engines.base import Engine, Levels
+from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
 from ..graph import CompiledGraph, WorkerTable
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
@@ -65,6 +65,10 @@ class Scheduler:
         grace: seconds between asking a command to end (SIGTERM) and killing it. All three are at most 1,000,000.
         timeout: seconds that an attempt may take, where its task does not say so itself; None: any.
         name: what a person calls the run.
+        containment: how the processes of a command are held together: "namespace", "session", or "auto": namespaces
+            where they can be had without what they take away; `levels()` says what is in force.
+        output_cap_mb: what is kept of the stdout and of the stderr of an attempt at most: its beginning and its end.
+            This and `containment` are those of the engine "local".
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -94,6 +98,8 @@ class Scheduler:
         grace: float = 5.0,
         timeout: float | None = None,
         name: str = "",
+        containment: str = "auto",
+        output_cap_mb: int = OUTPUT_CAP_MB,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -110,6 +116,8 @@ class Scheduler:
             rhythm=Rhythm(heartbeat, lease, grace),
             timeout=timeout,
             name=name,
+            containment=containment,
+            output_cap_mb=output_cap_mb,
         )
         graph = CompiledGraph([])
         table = None if workers is None else WorkerTable(workers, graph.resources)
@@ -265,6 +273,8 @@ class Scheduler:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import asyncio
+
         try:
             await asyncio.to_thread(self.close, wait=kind is None)
         except asyncio.CancelledError:

@@ -8,12 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..engines.base import Engine
-from ..engines.local import LocalEngine, this_machine
+from .._version import __version__
+from ..engines.base import Engine, Levels
+from ..engines.levels import CONTAINMENTS
+from ..engines.local import OUTPUT_CAP_MB, LocalEngine, this_machine
 from ..errors import JournalError
 from ..events import Event
 from ..graph import CompiledGraph, WorkerTable
@@ -29,9 +30,10 @@ from .journal import Journal
 from .loop import Loop, Rhythm
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["MAX_SECONDS", "Session", "Settings", "this_machine"]
+__all__ = ["MAX_MB", "MAX_SECONDS", "Session", "Settings", "this_machine"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
+MAX_MB = 1 << 30  # of output that is kept of an attempt
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,18 @@ class Settings:
     timeout: float | None = None
     max_fails: int | None = None
     name: str = ""
+    containment: str = "auto"
+    output_cap_mb: int = OUTPUT_CAP_MB
 
     def check(self) -> None:
         """Raise ValueError or OSError where anything is out of its bounds."""
         check_choice("rank", self.rank, RANKS)
         check_choice("fit", self.fit, FITS)
         check_choice("engine", self.engine if isinstance(self.engine, str) else "local", ["local"])
+        if not isinstance(self.output_cap_mb, int) or not 1 <= self.output_cap_mb <= MAX_MB:
+            said = show_value(self.output_cap_mb)
+            raise ValueError(f"output_cap_mb is {said}; a whole number between 1 and {MAX_MB:,} is wanted")
+        check_choice("containment", self.containment, CONTAINMENTS)
         rhythm = self.rhythm
         for name, seconds in (("heartbeat", rhythm.heartbeat_s), ("lease", rhythm.lease_s), ("grace", rhythm.grace_s)):
             check_seconds(name, seconds)
@@ -145,6 +153,11 @@ class Session:
         """Why tasks failed for good, where more is to be said than of their attempts."""
         return {} if self.loop is None else self.loop.ledger.messages
 
+    @property
+    def levels(self) -> Levels | None:
+        """How strongly the engine holds what it runs; None: it is not known yet."""
+        return None if self.loop is None else self.loop.engine.levels()
+
     def close(self) -> None:
         """Give the journal free."""
         if self._control is not None:
@@ -171,7 +184,7 @@ class Session:
         opened = RunOpened(
             uuid.uuid4().hex,
             settings.name,
-            version("fastsched"),
+            __version__,
             settings.rank,
             settings.fit,
             state.max_retries,
@@ -219,7 +232,12 @@ class Session:
         settings = self.settings
         engine = settings.engine
         if isinstance(engine, str):
-            engine = LocalEngine(cwd=opened.cwd, env=settings.env)
+            engine = LocalEngine(
+                cwd=opened.cwd,
+                env=settings.env,
+                containment=settings.containment,
+                output_cap_mb=settings.output_cap_mb,
+            )
         return Loop(
             state,
             engine,
