@@ -250,7 +250,9 @@ class Adversary:
             "losses": [t.losses for t in m.tasks],
             "worker": [-1 if t.worker is None else t.worker for t in m.tasks],
             "cause": [-1 if t.cause is None else t.cause for t in m.tasks],
-            "overtaken": [t.overtaken if m.ready(i) and t.overtaken is not None else -1 for i, t in enumerate(m.tasks)],
+            "overtaken": [
+                t.overtaken + 1 if m.ready(i) and t.overtaken is not None else 0 for i, t in enumerate(m.tasks)
+            ],
         }.items():
             assert told[name].tolist() == values, f"{where}: {name}"
         demand, capacity, free = self.core.amounts()

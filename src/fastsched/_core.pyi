@@ -59,7 +59,8 @@ class Tables:
         """Columns of length n: state, reason, attempt, failures, ooms, losses, worker, start, end, cause, missing,
         overtaken.
 
-        Views that follow the core until tasks are added. start and end are ns of the last attempt, or -1.
+        Views that follow the core until tasks are added. start and end are ns of the last attempt, or -1; overtaken is
+        1 more than the ns when a less urgent task first passed it by, or 0.
         """
 
     def log(self) -> dict[str, npt.NDArray[Any]]:

@@ -85,7 +85,7 @@ cdef class Core(Facts):
         self._check_open(now)
         if not 0 <= task < self.n_tasks or self.row(task).state != READY:
             raise InternalError(f"task {task} was passed by, and was not ready")
-        self.overtaken[task] = now
+        self.overtaken[task] = now + 1
         self.any_overtaken = True
 
     def reserved(self, int32_t task, int32_t worker, now):
@@ -395,7 +395,7 @@ cdef class Core(Facts):
                 self.reservation_changed = True
         if self.reserved_task < 0:
             task = self._find_head()
-            if task < 0 or self.overtaken[task] < 0 or self.now - self.overtaken[task] < self.reserve_after:
+            if task < 0 or self.overtaken[task] == 0 or self.now - self.overtaken[task] + 1 < self.reserve_after:
                 return
             self._bar_failed_workers(task)
             for worker in range(self.n_workers):
@@ -480,11 +480,11 @@ cdef class Core(Facts):
         if self.n_started == 0:
             return
         head = self._find_head()
-        if head < 0 or self.overtaken[head] >= 0:
+        if head < 0 or self.overtaken[head]:
             return
         for i in range(self.n_started):
             if self._before(head, self.started_tasks[i]):
-                self.overtaken[head] = self.now
+                self.overtaken[head] = self.now + 1
                 self.any_overtaken = True
                 self.overtaken_task = head
                 return

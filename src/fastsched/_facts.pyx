@@ -352,7 +352,7 @@ cdef class Facts(Tables):
             tree_set(self.tree, self.level, s * LEVELS, self.depth[s], self.row(task).leaf_of, ABSENT)
         self.stale[s >> 4] |= <uint32_t>1 << (s & 15)
         if self.any_overtaken:
-            self.overtaken[task] = -1
+            self.overtaken[task] = 0
         if task == self.reserved_task:
             self.reserved_task = self.reserved_worker = -1
 

@@ -83,7 +83,7 @@ cdef class Tables:
     cdef int32_t[::1] cause                 # n, for SKIPPED the failed task at its root; else -1
     cdef int32_t[::1] last_fail             # n, newest entry of the log for this task; -1 = none
     cdef int32_t[::1] last_bar              # n, likewise: the newest that its retries avoid; -1 = none
-    cdef int64_t[::1] overtaken             # n, ns, when a less urgent task first passed it by; -1 = it did not
+    cdef int64_t[::1] overtaken             # n, ns + 1, when a less urgent task first passed it by; 0 = it did not
     cdef bint any_overtaken                 # whether that was ever noted
     cdef int32_t[::1] failed_tasks          # n, tasks that failed for good, were skipped or cancelled, in that order
     cdef readonly int32_t n_failed          # entries of failed_tasks in use

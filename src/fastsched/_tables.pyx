@@ -20,6 +20,8 @@ which a fit rule prefers workers, are made anew when they are compared, not when
 
 from libc.stdint cimport INT32_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+import mmap
+
 import numpy as np
 
 from ._fit cimport BEST_FIT, BLOCK, FIRST_FIT, MOST_FREE
@@ -31,6 +33,8 @@ from ._graphs import successors as make_successors
 
 cdef enum:
     LINE = 64               # bytes of a cache line
+    LARGE = 1 << 20         # bytes, of what has pages of its own
+    HUGE = 1 << 22          # bytes, of what has huge ones
 
 
 def extended(column, Py_ssize_t used, Py_ssize_t extra, values):
@@ -41,11 +45,47 @@ def extended(column, Py_ssize_t used, Py_ssize_t extra, values):
     if used == 0 and values == 0:
         return np.zeros(extra, dtype=old.dtype)     # pages that are never written to are never made
     if len(old) < used + extra:
-        grown = np.empty(max(used + extra, used + used // 4), dtype=old.dtype)
+        grown = _unused(max(used + extra, used + used // 4), old.dtype)
         grown[:used] = old[:used]
         old = grown
     old[used:used + extra] = values
     return old
+
+
+def with_room(column, Py_ssize_t used, Py_ssize_t size):
+    """The column with room for so many entries; those that are not in use are not touched."""
+    if len(column) >= size:
+        return column
+    old = np.asarray(column)
+    grown = _unused(max(size, len(old) + len(old) // 4), old.dtype)
+    grown[:used] = old[:used]
+    return grown
+
+
+def with_zeros(column, Py_ssize_t used, Py_ssize_t extra):
+    """The column with so many zeros more. It has few other entries: pages that nothing is written to are never made."""
+    if len(column) >= used + extra:
+        return column                                   # what has not been in use is zero
+    old = np.asarray(column)
+    grown = _unused(max(used + extra, used + used // 4), old.dtype)
+    if len(grown) * old.itemsize < LARGE:
+        grown[:] = 0
+    at = old.nonzero()[0]
+    grown[at] = old[at]
+    return grown
+
+
+def _unused(Py_ssize_t n, dtype):
+    """An array with whatever in it; a large one has zeros, in pages of its own that are made when they are written to.
+
+    Columns that grow and move would leave holes in the heap, again and again.
+    """
+    if n * dtype.itemsize < LARGE:
+        return np.empty(n, dtype=dtype)
+    pages = mmap.mmap(-1, n * dtype.itemsize)
+    if n * dtype.itemsize >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)               # as numpy does
+    return np.frombuffer(pages, dtype=dtype)
 
 
 def _bit_levels(Py_ssize_t leaves, Py_ssize_t at):
@@ -142,17 +182,17 @@ cdef class Tables:
         self.priority = extended(self.priority, n, m, np.ascontiguousarray(priority, dtype=np.int64))
         self.key = extended(self.key, n, m, np.ascontiguousarray(key, dtype=np.int64))
         self.max_retries = extended(self.max_retries, n, m, np.ascontiguousarray(max_retries, dtype=np.int32))
-        self.reason = extended(self.reason, n, m, 0)
-        self.told_stuck = extended(self.told_stuck, n, m, 0)
-        self.failures = extended(self.failures, n, m, 0)
-        self.ooms = extended(self.ooms, n, m, 0)
-        self.losses = extended(self.losses, n, m, 0)
-        self.overtaken = extended(self.overtaken, n, m, -1)
+        self.reason = with_zeros(self.reason, n, m)
+        self.told_stuck = with_zeros(self.told_stuck, n, m)
+        self.failures = with_zeros(self.failures, n, m)
+        self.ooms = with_zeros(self.ooms, n, m)
+        self.losses = with_zeros(self.losses, n, m)
+        self.overtaken = with_zeros(self.overtaken, n, m)
         self.cause = extended(self.cause, n, m, -1)
         self.last_fail = extended(self.last_fail, n, m, -1)
         self.last_bar = extended(self.last_bar, n, m, -1)
-        self.failed_tasks = extended(self.failed_tasks, n, m, 0)
-        self.stack = extended(self.stack, n, m, 0)
+        self.failed_tasks = with_room(self.failed_tasks, self.n_failed, n + m)
+        self.stack = with_room(self.stack, 0, n + m)
         if self.n_late:
             self.late_head = extended(self.late_head, n, m, -1)
 
@@ -610,7 +650,7 @@ def _row_type(k):
 
 def _aligned_rows(n, row_type):
     """So many rows, each at the beginning of a cache line."""
-    raw = np.empty(n * row_type.itemsize + LINE, dtype=np.uint8)
+    raw = _unused(n * row_type.itemsize + LINE, np.dtype(np.uint8))
     begin = -raw.ctypes.data % LINE
     return raw[begin:begin + n * row_type.itemsize].view(row_type)
 

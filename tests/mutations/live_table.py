@@ -39,8 +39,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "choices-not-kept",
         "runtime/loop.py",
-        "            self._facts.append(choice)",
-        "            pass",
+        "            self._facts.append(choice)\n            self._orders",
+        "            self._orders",
         "attempts are started and the journal does not know",
     ),
     Mutation(

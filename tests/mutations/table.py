@@ -705,8 +705,8 @@ CORE_MUTATIONS = (
     Mutation(
         "reserved-one-late",
         "_core.pyx",
-        "self.now - self.overtaken[task] < self.reserve_after",
-        "self.now - self.overtaken[task] <= self.reserve_after",
+        "self.now - self.overtaken[task] + 1 < self.reserve_after",
+        "self.now - self.overtaken[task] + 1 <= self.reserve_after",
         "a reservation is made later than the policy says",
     ),
     Mutation(
@@ -761,14 +761,14 @@ CORE_MUTATIONS = (
     Mutation(
         "overtaken-kept",
         "_facts.pyx",
-        "if self.any_overtaken:\n            self.overtaken[task] = -1",
+        "if self.any_overtaken:\n            self.overtaken[task] = 0",
         "pass",
         "a task remembers that it was passed by though it has started since",
     ),
     Mutation(
         "overtaken-anew",
         "_core.pyx",
-        "if head < 0 or self.overtaken[head] >= 0:",
+        "if head < 0 or self.overtaken[head]:",
         "if head < 0:",
         "each time a task is passed by its waiting begins anew",
     ),
