@@ -1,0 +1,173 @@
+"""Agents that are killed, and agents that are stopped for longer than their lease, while tasks run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fastsched import Policy, Scheduler, Task, Worker
+from fastsched.engines.local import LocalEngine
+from fastsched.events import AttemptCompleted, AttemptEnded, AttemptStarted, WorkerJoined, WorkerLost
+from fastsched.runtime.view import PastRun
+
+from .evidence import Evidence, agents_of
+
+N_WORKERS = 4
+
+
+def graph(evidence: Evidence, n: int, seconds: float) -> list[Task]:
+    """n commands, of which each depends on one some thirty before it."""
+    return [
+        Task(f"t{i}", evidence.command(i, seconds), [f"t{i - 31}"] if i >= 31 else [], duration=seconds)
+        for i in range(n)
+    ]
+
+
+class Watch:
+    """Notes when workers join and are lost, and what completed."""
+
+    def __init__(self) -> None:
+        self.up: dict[str, float] = {}
+        self.lost_at: dict[str, list[float]] = {}
+        self.completed: Counter[str] = Counter()
+        self.by: dict[str, tuple[str, int]] = {}  # worker -> what it started last
+        self.attempts: set[tuple[str, int]] = set()  # that completed
+
+    def __call__(self, event: Any) -> None:
+        now = time.monotonic()
+        if isinstance(event, WorkerJoined):
+            self.up[event.worker_id] = now
+        elif isinstance(event, WorkerLost):
+            self.up.pop(event.worker_id, None)
+            self.lost_at.setdefault(event.worker_id, []).append(now)
+        elif isinstance(event, AttemptStarted):
+            self.by[event.worker_id] = (event.task_id, event.attempt)
+        elif isinstance(event, AttemptCompleted):
+            self.completed[event.task_id] += 1
+            self.attempts.add((event.task_id, event.attempt))
+
+
+def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
+    """kill -9 of random agents while n tasks run. What the commands, the journal and the clock say of it."""
+    rng, watch, evidence = random.Random(seed), Watch(), Evidence(folder / "evidence")
+    delays: list[float] = []
+    seen = 0
+    workers = [Worker(f"w{i}", 2, 1024) for i in range(N_WORKERS)]
+    # Nobody's command is to blame for so many losses.
+    policy = Policy(max_losses=kills)
+    with Scheduler(
+        workers, journal=folder / "run", env=evidence.env, on_event=watch, lease=5.0, policy=policy
+    ) as scheduler:
+        scheduler.submit_all(graph(evidence, n, 0.02))
+        for i in range(kills):
+            while watch.completed.total() < 0.9 * n * i / kills:  # spread over the run
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0.0, 0.02))
+            victim, pid = "", 0
+            while not victim:
+                agents = agents_of(os.getpid())
+                ready = sorted(worker_id for worker_id in list(watch.up) if worker_id in agents)
+                if ready:
+                    victim = rng.choice(ready)
+                    pid = agents[victim]
+                else:
+                    time.sleep(0.002)
+            seen = max(seen, len(evidence.survivors()))  # what is looked for in the end can be seen
+            before = len(watch.lost_at.get(victim, []))
+            killed = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            while len(watch.lost_at.get(victim, [])) == before and time.monotonic() < killed + 10:
+                time.sleep(0.001)
+            delays.append(watch.lost_at[victim][before] - killed if len(watch.lost_at[victim]) > before else 10.0)
+        in_the_midst = not scheduler._loop.state.done
+    delays.sort()
+    result = PastRun(folder / "run").result()
+    recorded = Counter(attempt.task_id for attempt in result.attempts if attempt.reason is None)
+    said = evidence.count()
+    return {
+        "agents killed": kills,
+        "while the run went on": in_the_midst,
+        "tasks": n,
+        "lost": sum(status != "COMPLETED" for status in result.values()) + sum(not said["end"][t] for t in result),
+        "recorded twice": sum(times > 1 for times in [*recorded.values(), *watch.completed.values()]),
+        "overlapping attempts": sum(said["overlap"].values()),
+        "survivors": len(evidence.survivors()),
+        "processes seen at once": seen,
+        "detected after, s, 99th percentile": round(delays[int(len(delays) * 0.99)], 4),
+    }
+
+
+class LateEngine(LocalEngine):
+    """A local engine to which agents that are given up still say what they have to say, after their loss.
+
+    What a stopped agent has to say is real: it is let go on first, and says it; but it is read when its worker is lost.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.late: list[AttemptEnded] = []  # to be said when their worker's loss has been
+        self.said: list[AttemptEnded] = []
+
+    def lose(self, worker_id: str, message: str) -> None:
+        """Let it go on for a moment, and keep what it says."""
+        host = self.hosts.get(worker_id)
+        if host is None or host.loss:
+            return
+        os.kill(host.pid, signal.SIGCONT)
+        had = len(self.pending)
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until and not any(isinstance(r, AttemptEnded) for r in self.pending[had:]):
+            time.sleep(0.01)
+            self._read(host)
+        self.late += [report for report in self.pending[had:] if isinstance(report, AttemptEnded)]
+        del self.pending[had:]
+        super().lose(worker_id, message)
+
+    def wait_reports(self, timeout_s: float) -> list[Any]:
+        """The loss, and after it what is late."""
+        reports: list[Any] = super().wait_reports(timeout_s)
+        lost = {(r.worker_id, r.incarnation) for r in reports if isinstance(r, WorkerLost)}
+        now = [report for report in self.late if (report.worker_id, report.incarnation) in lost]
+        self.late = [report for report in self.late if report not in now]
+        self.said += now
+        return reports + now
+
+
+def stop_agents(folder: Path, stops: int, seed: int) -> dict[str, Any]:
+    """SIGSTOP of agents past their lease, so that what they ran is tried again; then they say how it ended."""
+    rng, watch, evidence = random.Random(seed), Watch(), Evidence(folder / "evidence")
+    engine = LateEngine(env=evidence.env)
+    workers = [Worker(f"w{i}", 1, 1024) for i in range(2)]
+    done = threading.Event()
+    n = 0
+    with Scheduler(
+        workers, engine=engine, journal=folder / "run", on_event=watch, heartbeat=0.05, lease=0.4
+    ) as scheduler:
+        for i in range(stops):
+            (handle,) = scheduler.submit_all([Task(f"t{i}", evidence.command(1, 0.1), duration=0.1)])
+            n += 1
+            while True:
+                victim = [worker_id for worker_id, (task_id, _) in list(watch.by.items()) if task_id == f"t{i}"]
+                if victim and f"start t{i} 1" in evidence.lines.read_text():
+                    break
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0.0, 0.02))
+            os.kill(agents_of(os.getpid())[victim[0]], signal.SIGSTOP)
+            handle.result(30)
+        done.set()
+    accepted = [report for report in engine.said if (report.task_id, report.attempt) in watch.attempts]
+    return {
+        "agents stopped": stops,
+        "stale reports": len(engine.said),
+        "rejected": len(engine.said) - len(accepted),
+        "lost": n - len(watch.completed),
+        "told twice": sum(times > 1 for times in watch.completed.values()),
+        "overlapping attempts": sum(evidence.count()["overlap"].values()),
+        "survivors": len(evidence.survivors()),
+    }

@@ -1,0 +1,37 @@
+"""A few real faults of each kind; `python -m faults` makes as many as are promised."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import pytest
+from faults.__main__ import problems
+from faults.agents import kill_agents, stop_agents
+from faults.schedulers import fill_disks, kill_schedulers
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("flock") is None, reason="skipped: the evidence needs Linux and flock"
+)
+
+
+def test_killed_agents_lose_and_double_nothing(tmp_path):
+    counted = kill_agents(tmp_path / "faults", 8, 120, seed=1)
+    assert not problems(counted), counted
+
+
+def test_killed_schedulers_are_resumed_and_nothing_that_completed_is_run_again(tmp_path):
+    counted = kill_schedulers(tmp_path / "faults", 4, 40, seed=1)
+    assert counted["schedulers killed"] >= 1 and not problems(counted), counted
+
+
+def test_what_a_stopped_agent_says_after_its_lease_is_rejected(tmp_path):
+    counted = stop_agents(tmp_path / "faults", 2, seed=1)
+    assert counted["stale reports"] == 2 and not problems(counted), counted
+
+
+def test_what_was_acknowledged_on_a_disk_that_filled_up_is_kept(tmp_path):
+    counted = fill_disks(tmp_path / "faults", 2)
+    if counted is None:
+        pytest.skip("skipped: there is no disk of our own to be had here")
+    assert counted["acknowledged"] and not problems(counted), counted
