@@ -228,13 +228,36 @@ def test_workers_are_added_drained_and_removed_while_it_runs():
         assert b.result(20).worker_id == "w" and [w.worker_id for w in scheduler.workers()] == ["w"]
         with pytest.raises(KeyError):
             scheduler.remove_worker("large")
-        with pytest.raises(KeyError):
-            scheduler.drain_worker("nobody")
+        for worker_id in ("nobody", "large"):  # which has left
+            with pytest.raises(KeyError):
+                scheduler.drain_worker(worker_id)
     told = list(events)
     assert [e.task_id for e in told if isinstance(e, TaskUnsatisfiable)] == ["big", "b"]
     assert [e.worker_id for e in told if isinstance(e, WorkerLeft)] == ["w", "large"]
     (lost,) = [e for e in told if isinstance(e, AttemptFailed)]
     assert (lost.task_id, lost.reason, lost.will_retry) == ("b", Reason.WORKER_LOST, True)
+
+
+def test_draining_is_asked_for_twice_and_of_a_worker_that_is_not_up():
+    class Slow(InstantEngine):
+        def bring_up(self, worker, incarnation):
+            if worker.worker_id == "slow":
+                self._open[worker.worker_id] = incarnation
+            else:
+                super().bring_up(worker, incarnation)
+
+    with Scheduler([Worker("w", 4, 4096)], engine=Slow({"a"}), capture=False) as scheduler:
+        a = scheduler.submit(Task("a", "x"))
+        wait_until(a.running)
+        scheduler.add_worker(Worker("slow", 1, 1024))
+        scheduler.drain_worker("slow")
+        scheduler.drain_worker("w")
+        scheduler.drain_worker("w")
+        scheduler._loop.engine.let_go(AttemptEnded("a", "w", 1, None, 0, incarnation=1))
+        assert a.result(20).worker_id == "w"
+        wait_until(lambda: not scheduler.workers())
+        scheduler.add_worker(Worker("slow", 2, 2048))
+        scheduler.remove_worker("slow")
 
 
 def test_closing_at_once_stops_what_runs_and_says_so_to_who_waits():

@@ -8,6 +8,7 @@ import sys
 import pytest
 from faults.__main__ import problems
 from faults.agents import kill_agents, stop_agents
+from faults.clients import submit_from_everywhere
 from faults.schedulers import fill_disks, kill_schedulers
 
 pytestmark = pytest.mark.skipif(
@@ -35,3 +36,8 @@ def test_what_was_acknowledged_on_a_disk_that_filled_up_is_kept(tmp_path):
     if counted is None:
         pytest.skip("skipped: there is no disk of our own to be had here")
     assert counted["acknowledged"] and not problems(counted), counted
+
+
+def test_clients_of_all_kinds_while_workers_come_and_go(tmp_path):
+    counted = submit_from_everywhere(tmp_path / "faults", 600, seed=1)
+    assert counted["workers left"] and not problems(counted), counted

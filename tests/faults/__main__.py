@@ -1,4 +1,4 @@
-"""python -m faults [--only agents schedulers stops disks] [--seed N] [--scale X]: as many faults as are promised.
+"""python -m faults [--only NAME ...] [--seed N] [--scale X]: as many faults as are promised.
 
 Prints what was counted of each, and ends with 1 where anything of it is not as it must be.
 """
@@ -15,19 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from .agents import kill_agents, stop_agents
+from .clients import submit_from_everywhere
 from .schedulers import fill_disks, kill_schedulers
 
 NONE = (
     "lost", "recorded twice", "told twice", "overlapping attempts", "survivors", "completed tasks run again",
-    "exit code", "exit code of resume",
+    "exit code", "exit code of resume", "out of order", "streams differ",
 )  # fmt: skip
-EQUAL = (("stale reports", "rejected"), ("acknowledged", "kept"), ("submitted", "completed after resume"))
+EQUAL = (
+    ("stale reports", "rejected"),
+    ("acknowledged", "kept"),
+    ("submitted", "completed after resume"),
+    ("handles", "resolved"),
+)
 
 
 def problems(counted: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     found = [f"{name}: {counted[name]}" for name in NONE if counted.get(name)]
-    found += [f"{a}: {counted[a]}, {b}: {counted[b]}" for a, b in EQUAL if counted.get(a) != counted.get(b)]
+    found += [
+        f"{a}: {counted[a]}, {b}: {counted[b]}"
+        for a, b in EQUAL
+        if a in counted and b in counted and counted[a] != counted[b]
+    ]
     if counted.get("detected after, s, 99th percentile", 0) >= 1:
         found.append("a killed agent was detected late")
     if counted.get("damage", "none") != "none":
@@ -41,7 +51,7 @@ def problems(counted: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("agents", "schedulers", "stops", "disks"))
+    parser.add_argument("--only", nargs="+", choices=("agents", "schedulers", "stops", "disks", "clients"))
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--scale", type=float, default=1.0, help="times as many faults and tasks")
     options = parser.parse_args()
@@ -54,6 +64,7 @@ def main() -> int:
         "agents": lambda folder: kill_agents(folder, times(200), times(2000), options.seed),
         "schedulers": lambda folder: kill_schedulers(folder, times(100), times(1000), options.seed),
         "stops": lambda folder: stop_agents(folder, times(50), options.seed),
+        "clients": lambda folder: submit_from_everywhere(folder, times(10_000), options.seed),
         "disks": lambda folder: fill_disks(folder, times(20)),
     }
     failed = False

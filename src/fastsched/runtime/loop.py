@@ -342,8 +342,12 @@ class Loop:
         self._bring_up(worker, now)
 
     def drain_worker(self, worker_id: str, now: int) -> None:
-        """Let a worker end what it runs, and then go."""
-        self._absorb(WorkerDraining(worker_id, now), now)
+        """Let a worker end what it runs, and then go. Raises KeyError where there is none of this id."""
+        leaving = self._workers[worker_id].leaving
+        if not self.state.is_live(worker_id):
+            self.remove_worker(worker_id, now)  # it is coming up, or is lost, and runs nothing
+        elif not leaving:
+            self._absorb(WorkerDraining(worker_id, now), now)
 
     def remove_worker(self, worker_id: str, now: int) -> None:
         """Stop what a worker runs, which is tried elsewhere at no charge, and let it go."""

@@ -215,7 +215,10 @@ class Scheduler:
         self._loop.ask(lambda now: self._loop.add_worker(checked, now))
 
     def drain_worker(self, worker_id: str) -> None:
-        """Give a worker nothing more; when what it runs has ended, it goes. Raises KeyError."""
+        """Give a worker nothing more; when what it runs has ended, it goes.
+
+        Raises KeyError for one that is not there, or has left.
+        """
         self._loop.ask(lambda now: self._loop.drain_worker(worker_id, now))
 
     def remove_worker(self, worker_id: str) -> None:
