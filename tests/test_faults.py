@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_killed_agents_lose_and_double_nothing(tmp_path):
-    counted = kill_agents(tmp_path / "faults", 8, 120, seed=1)
+    counted = kill_agents(tmp_path / "faults", 8, 160, seed=1)
     assert not problems(counted), counted
 
 

@@ -66,7 +66,7 @@ def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
     ) as scheduler:
         scheduler.submit_all(graph(evidence, n, 0.02))
         for i in range(kills):
-            while watch.completed.total() < 0.9 * n * i / kills:  # spread over the run
+            while watch.completed.total() < 0.6 * n * i / kills:  # spread over the run
                 time.sleep(0.002)
             time.sleep(rng.uniform(0.0, 0.02))
             victim, pid = "", 0
