@@ -9,6 +9,7 @@ import pytest
 from faults.__main__ import problems
 from faults.agents import kill_agents, stop_agents
 from faults.clients import submit_from_everywhere
+from faults.outputs import bad_commands
 from faults.schedulers import fill_disks, kill_schedulers
 
 pytestmark = pytest.mark.skipif(
@@ -41,3 +42,8 @@ def test_what_was_acknowledged_on_a_disk_that_filled_up_is_kept(tmp_path):
 def test_clients_of_all_kinds_while_workers_come_and_go(tmp_path):
     counted = submit_from_everywhere(tmp_path / "faults", 600, seed=1)
     assert counted["workers left"] and not problems(counted), counted
+
+
+def test_bad_commands_leave_nothing_and_take_no_memory(tmp_path):
+    counted = bad_commands(tmp_path / "faults", 300)
+    assert counted["the bomb"] == "TIMEOUT" and not problems(counted), counted

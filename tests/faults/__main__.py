@@ -16,11 +16,12 @@ from typing import Any
 
 from .agents import kill_agents, stop_agents
 from .clients import submit_from_everywhere
+from .outputs import bad_commands
 from .schedulers import fill_disks, kill_schedulers
 
 NONE = (
     "lost", "recorded twice", "told twice", "overlapping attempts", "survivors", "completed tasks run again",
-    "exit code", "exit code of resume", "out of order", "streams differ",
+    "exit code", "exit code of resume", "out of order", "streams differ", "workers lost",
 )  # fmt: skip
 EQUAL = (
     ("stale reports", "rejected"),
@@ -42,6 +43,10 @@ def problems(counted: dict[str, Any]) -> list[str]:
         found.append("a killed agent was detected late")
     if counted.get("damage", "none") != "none":
         found.append(f"damage: {counted['damage']}")
+    if counted.get("memory above idle, MiB", 0) > 32:
+        found.append("the scheduler took more than 32 MiB above idle")
+    if counted.get("completed", 0) != counted.get("tasks", 0) - 1 and "the bomb" in counted:
+        found.append("others than the bomb failed")
     if not counted.get("processes seen at once", 1):
         found.append("no process of any command was ever seen")
     if not counted.get("while the run went on", True):
@@ -51,7 +56,7 @@ def problems(counted: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("agents", "schedulers", "stops", "disks", "clients"))
+    parser.add_argument("--only", nargs="+", choices=("agents", "schedulers", "stops", "disks", "clients", "commands"))
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--scale", type=float, default=1.0, help="times as many faults and tasks")
     options = parser.parse_args()
@@ -65,6 +70,7 @@ def main() -> int:
         "schedulers": lambda folder: kill_schedulers(folder, times(100), times(1000), options.seed),
         "stops": lambda folder: stop_agents(folder, times(50), options.seed),
         "clients": lambda folder: submit_from_everywhere(folder, times(10_000), options.seed),
+        "commands": lambda folder: bad_commands(folder, times(10_240)),
         "disks": lambda folder: fill_disks(folder, times(20)),
     }
     failed = False
