@@ -76,7 +76,10 @@ class Progress:
     @property
     def eta(self) -> str:
         """`, 3m 20s left`, or nothing where that cannot be told."""
-        return "" if self.left_s is None else f", {show_seconds(round(self.left_s))} left"
+        if self.left_s is None:
+            return ""
+        left = round(self.left_s)
+        return f", {f'{left} s' if left < 60 else show_seconds(left)} left"
 
     def tell_misfits(self) -> None:
         """Say how many more tasks there are that no worker can hold."""
