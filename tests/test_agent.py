@@ -25,8 +25,8 @@ from fastsched.engines.commands import SHELL_WORDS, split_plain
 from fastsched.engines.custody import Attempt, Custody
 from fastsched.engines.hosts import BOOT, ROOMS, spawn_agent
 from fastsched.engines.processes import Mark, all_processes, descendants, key_of
-from fastsched.engines.system import Variables, look_at, mark_of, reap, signal_exactly, spawn
-from fastsched.engines.wire import Inbox, pack
+from fastsched.engines.system import HAS_FAST_LANE, Variables, look_at, mark_of, reap, signal_exactly, spawn
+from fastsched.engines.wire import Inbox, pack, pack_start, unpack
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="skipped: this is for Linux")
 ENVIRONMENT = [os.fsencode(f"{name}={value}") for name, value in os.environ.items()]
@@ -35,7 +35,8 @@ ENVIRONMENT = [os.fsencode(f"{name}={value}") for name, value in os.environ.item
 class Wire:
     """One agent, and the other end of its socket."""
 
-    def __init__(self, *, heartbeat_s=0.1, lease_s=20.0, output_cap=1 << 20, spaces="", **more):
+    def __init__(self, *, heartbeat_s=0.1, lease_s=20.0, output_cap=1 << 20, spaces="", plain=False, **more):
+        self.plain = plain  # whether starts are said in the form of bytes
         self.mark = Mark(uuid.uuid4().hex, 7)
         self.channel, theirs = socket.socketpair()
         with theirs:
@@ -59,10 +60,18 @@ class Wire:
 
     def say(self, *messages):
         self.channel.settimeout(30)
-        self.channel.sendall(pack(list(messages)))
+        self.channel.sendall(pack([self.form(message) for message in messages]))
 
-    def start(self, key, command, *, timeout_s=None, grace_s=5.0, stdout=None, limit_mb=None):
-        self.say(order(key, command, timeout_s=timeout_s, grace_s=grace_s, stdout=stdout, limit_mb=limit_mb))
+    def start(self, key, command, **more):
+        self.say(order(key, command, **more))
+
+    def form(self, message):
+        """A start in the form that is wanted, if it can be said in it."""
+        if message[0] != "start" or not self.plain:
+            return message
+        _, key, command, task_id, attempt, cores, memory_mb, stdout, stderr, *_, timeout_s, grace_s, limit_mb = message
+        limits = timeout_s, grace_s, limit_mb
+        return pack_start(key, command, task_id, attempt, cores, memory_mb, stdout, stderr, *limits) or message
 
     def hear(self, seconds=0.2):
         """What is said within a time; None: the socket is closed."""
@@ -110,16 +119,20 @@ class Wire:
             os.close(self.pidfd)
 
 
-def order(key, command, *, timeout_s=None, grace_s=5.0, stdout=None, limit_mb=None):
-    return ("start", key, command, f"t{key}", 1, 1.0, 128, stdout, None, None, None, None, timeout_s, grace_s, limit_mb)
+def order(key, command, *, timeout_s=None, grace_s=5.0, stdout=None, stderr=None, limit_mb=None):
+    files = None if stdout is None else str(stdout), None if stderr is None else str(stderr), None
+    return ("start", key, command, f"t{key}", 1, 1.0, 128, *files, None, None, timeout_s, grace_s, limit_mb)
 
 
-@pytest.fixture
-def make_wire():
+@pytest.fixture(params=["whole", "plain"])
+def make_wire(request):
+    """Makes agents, which are told to start commands in the one form or in the other."""
+    if request.param == "plain" and not HAS_FAST_LANE:
+        pytest.skip("skipped: there is no fast lane here")
     made = []
 
     def make(**settings):
-        made.append(Wire(**settings))
+        made.append(Wire(plain=request.param == "plain", **settings))
         return made[-1]
 
     yield make
@@ -396,8 +409,10 @@ def test_head_and_tail_of_an_output_are_kept(tmp_path, monkeypatch, has_holes):
             write(output.path, part)
             if chance.random() < 0.7:
                 output.trim()
-        output.finish()
-        kept = Path(output.path).read_bytes()
+        size = output.finish()
+        assert Path(output.path).exists() == bool(everything)
+        kept = Path(output.path).read_bytes() if everything else b""
+        assert size == len(kept)
         if len(everything) <= cap:
             assert kept == everything
             continue
@@ -551,3 +566,117 @@ def test_timers_of_what_has_ended_in_time_do_not_pile_up():
     for key in range(1, 20_000):
         keeper.at(1e6 + key, lambda *_: None, Attempt(key, 1, 0.0, None, None))
     assert len(keeper.timers) < 2000 and keeper.timers[0][3] is alive
+
+
+# ------------------------------------------------------------ both forms
+
+
+SOME = [
+    "a",
+    "b c",
+    "d=e",
+    "'q'",
+    "x" * 300,
+    "sh*",
+    "~",
+    "$HOME",
+    "é",
+    "",
+    " ",
+    ".",
+    "true",
+    "\\",
+    "#",
+    "\t",
+    ";",
+    "1>2",
+]
+
+
+@linux
+def test_both_forms_of_a_start_mean_the_same(tmp_path, monkeypatch):
+    """Random lines and lists, run by two agents: the words and the variables that commands see are the same."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    shown = tmp_path / "show"
+    shown.write_text("#!/bin/sh\nprintf '[%s]' \"$@\"\nenv | grep -v FASTSCHED_MARK | sort\n")
+    shown.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    n_seen = 0
+    wires = [Wire(plain=plain) for plain in (False, True)]
+    try:
+        for key in range(1, 60):
+            words = [str(shown), *(chance.choice(SOME) for _ in range(chance.randrange(4)))]
+            command = words if chance.random() < 0.4 else " ".join(words)
+            told = []
+            for i, wire in enumerate(wires):
+                out, err = tmp_path / f"{i}.{key}.out", tmp_path / f"{i}.{key}.err"
+                wire.start(key, command, stdout=out, stderr=err)
+                end = wire.end_of(key)
+                texts = [path.read_bytes() if path.exists() else b"" for path in (out, err)]
+                told.append((end[0], end[3], *texts))
+            assert told[0] == told[1], command
+            n_seen += b"FASTSCHED_TASK_ID=t" in told[0][2]
+        assert n_seen > 30  # the others are redirected, or wrong
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_a_start_says_the_same_in_both_forms():
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    orders, frames = [], []
+    for key in range(1, 200):
+        command = [chance.choice(SOME) for _ in range(3)] if chance.random() < 0.5 else chance.choice(SOME)
+        outputs = (f"/logs/é{key}.out", f"/logs/{key}.err") if chance.random() < 0.5 else (None, None)
+        limits = chance.choice([None, 0.25, 1e9]), chance.choice([0.0, 5.5]), chance.choice([None, 0, 1 << 40])
+        who = f"täsk \udc80 {key}", chance.randrange(1, 1 << 20), chance.choice([0.001, 1.0, 4096.0]), 1 << 40
+        orders.append(("start", key, command, *who, *outputs, None, None, None, *limits))
+        frames.append(pack_start(key, command, *who, *outputs, *limits))
+    assert unpack(b"S" + b"".join(frames)) == orders
+    messages = [("beat",), *frames[:2], ("stop", 1, 2.0), frames[2]]
+    assert Inbox().take(pack(messages)) == [("beat",), *orders[:2], ("stop", 1, 2.0), orders[2]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"command": "a\0b"}, {"command": ["a", "b\0"]}, {"command": []}, {"timeout_s": 0.2}, {"stderr": "e"}],
+    ids=str,
+)
+def test_what_the_form_of_bytes_cannot_say_is_said_in_the_other(more):
+    start = {
+        "key": 1,
+        "command": "a",
+        "task_id": "t",
+        "attempt": 1,
+        "cpu_cores": 1.0,
+        "memory_mb": 1,
+        "stdout": None,
+        "stderr": None,
+        "timeout_s": None,
+        "grace_s": 1.0,
+        "limit_mb": None,
+    }
+    assert pack_start(**start) is not None
+    assert pack_start(**{**start, **more}) is None
+
+
+def test_an_output_is_of_its_own_attempt_and_what_is_silent_leaves_no_file(make_wire, tmp_path):
+    """One key after the other, silent, loud on one side or on both, failing, and long enough to be looked at."""
+    wire = make_wire()
+    ways = ["", "echo {}", "echo {} >&2", "echo {}; echo {} >&2; exit 1", "echo {}; sleep 0.3", "sleep 0.3", "exit 1"]
+    chance = random.Random(3)
+    for n in range(40):
+        way = chance.choice(ways) if n > len(ways) else ways[n % len(ways)]
+        out, err = tmp_path / f"{n}.out", tmp_path / f"{n}.err"
+        wire.start(1 + n % 3, f": ; {way.replace('{}', str(n))}", stdout=out, stderr=err)
+        wire.end_of(1 + n % 3)
+        outside = way.replace("echo {} >&2", "")
+        assert (out.read_text() if out.exists() else None) == (f"{n}\n" if "echo" in outside else None), way
+        assert (err.read_text() if err.exists() else None) == (f"{n}\n" if ">&2" in way else None), way
+    wire.say(("leave", 0.0))
+    assert wire.wait() == 0
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -242,13 +242,13 @@ def test_run_says_what_failed_and_its_last_words_and_is_1(capsys):
 
 @posix
 def test_run_as_json_is_one_document(capsys):
-    file = write("job.json", [task("a"), task("b", "exit 4", max_retries=0)], TWO)
+    file = write("job.json", [task("a"), task("b", "echo why; exit 4", max_retries=0)], TWO)
     assert main(["run", file, "--format", "json", "-q", "--run-dir", "here"]) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert err == "" and told["status"] == {"a": "COMPLETED", "b": "FAILED"} and told["reasons"] == {"b": "EXIT"}
     assert {a["task_id"]: a["exit_code"] for a in told["attempts"]} == {"a": 0, "b": 4} and told["messages"] == {}
-    assert told["run_dir"] == "here" and Path("here/logs/a.1.out").exists()
+    assert told["run_dir"] == "here" and Path("here/logs/b.1.out").read_text() == "why\n"
 
 
 @posix

@@ -158,7 +158,7 @@ def forbidden_arrows(room: str, imported: set[str]) -> list[str]:
 
 
 def rooms() -> list[tuple[str, str]]:
-    files = [path for kind in ("*.py", "*.pyx", "*.pxd") for path in SOURCE.rglob(kind)]
+    files = [path for kind in ("*.py", "*.pyx", "*.pxi", "*.pxd") for path in SOURCE.rglob(kind)]
     return [(room_of(path), path.read_text()) for path in sorted(files)]
 
 

@@ -167,6 +167,23 @@ def test_where_there_are_no_namespaces_that_is_said(monkeypatch):
         LocalEngine(containment="namespace")
 
 
+def test_what_was_written_before_a_loss_is_kept(make_field, level, tmp_path):
+    """However young the attempt is; and nothing else is left in the folder."""
+    field = make_field(level)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for attempt in range(1, 6):
+        out, err = logs / f"a.{attempt}.out", logs / f"a.{attempt}.err"
+        field.start("a", "echo kept; exec sleep 60", attempt=attempt, stdout=str(out), stderr=str(err))
+        wait_for(lambda n=attempt: sum(path.stat().st_size > 0 for path in logs.iterdir()) == n)
+        field.engine.lose("w1", "lost")
+        field.loss_of("w1")
+        assert out.read_text() == "kept\n" and not err.exists()
+        field.bring_up()
+    field.close()
+    assert len(list(logs.iterdir())) == 5
+
+
 def test_auto_takes_no_user_namespace(monkeypatch):
     monkeypatch.setattr("fastsched.engines.levels.try_spaces", lambda kind: "" if kind == "user" else "no")
     assert choose_levels("auto")[0] == "" and choose_levels("namespace")[0] == "user"

@@ -13,11 +13,13 @@ from pathlib import PurePath
 from typing import TypeVar, overload
 
 from .events import AttemptCompleted, AttemptFailed
+from .model import Reason
 from .plan import CODE_OF_REASON, REASON_OF_CODE, Attempt
 
 __all__ = ["AttemptLog", "output_files"]
 
 NS = 1_000_000_000
+NULL_DEVICE = "/dev/null"  # only POSIX systems run commands
 Amount = TypeVar("Amount", int, float)
 NONE = -1  # stands for an exit code, a signal or a use that there is not
 
@@ -36,6 +38,7 @@ class AttemptLog(Sequence[Attempt]):
         self._start, self._end = array("q"), array("q")
         self._reason, self._signal, self._exit_code = array("b"), array("b"), array("i")
         self._peak_mb, self._cpu_s = array("f"), array("f")
+        self._silent = array("b")  # 1: nothing is in its stdout; 2: in its stderr; 3: in neither
         self._messages: dict[int, str] = {}
         self._last = array("i")  # by task: the row of its last attempt, or -1
 
@@ -50,6 +53,7 @@ class AttemptLog(Sequence[Attempt]):
         self._reason.append(CODE_OF_REASON[failure.reason] if failure else 0)
         self._exit_code.append(_number(failure.exit_code) if failure else 0)
         self._signal.append(_number(failure.signal) if failure else NONE)
+        self._silent.append(_silence(event))
         self._peak_mb.append(event.usage.peak_memory_mb if event.usage else NONE)
         self._cpu_s.append(event.usage.cpu_seconds if event.usage else NONE)
         if failure and failure.message:
@@ -72,6 +76,9 @@ class AttemptLog(Sequence[Attempt]):
             i += len(self)
         task_id, attempt = self._ids[self._task[i]], self._attempt[i]
         stdout, stderr = self.files_of(self._task[i], attempt)
+        if stdout and self._silent[i]:
+            stdout = NULL_DEVICE if self._silent[i] & 1 else stdout
+            stderr = NULL_DEVICE if self._silent[i] & 2 else stderr
         return Attempt(
             task_id,
             self._worker_ids[self._worker[i]],
@@ -103,6 +110,14 @@ class AttemptLog(Sequence[Attempt]):
         """The last attempt of a task that has ended; None: there was none."""
         row = self._last[task] if task < len(self._last) else NONE
         return None if row == NONE else self[row]
+
+
+def _silence(event: AttemptCompleted | AttemptFailed) -> int:
+    """Which outputs have nothing in them, and no file."""
+    usage = event.usage
+    if usage is not None:
+        return (not usage.stdout_bytes) + 2 * (not usage.stderr_bytes)
+    return 3 * (isinstance(event, AttemptFailed) and event.reason is Reason.SPAWN)
 
 
 def _number(value: int | None) -> int:

@@ -50,10 +50,15 @@ __all__ = [
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """What an attempt took: the most memory of all its processes together in MB, their user and system seconds."""
+    """What an attempt took: the most memory of all its processes together in MB, their user and system seconds.
+
+    And the bytes that are in the files of its outputs; -1: that is not known.
+    """
 
     peak_memory_mb: float
     cpu_seconds: float
+    stdout_bytes: int = -1
+    stderr_bytes: int = -1
 
 
 # ---------------------------------------------------------------- orders
@@ -62,9 +67,10 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
 class Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Start this attempt of this task on this worker.
 
-    `stdout`, `stderr`: the files that hold what it writes; None: it is dropped. `stdin`: the file it reads; None: an
-    empty one. `env`: added to the environment of the run. `timeout_s`: it is ended after that long. `grace_s`: between
-    asking it to end and killing it. `limit_mb`: it is killed when its processes together take more; None: never.
+    `stdout`, `stderr`: the files that hold what it writes, if it does; None: it is dropped. `stdin`: the file it reads;
+    None: an empty one. `env`: added to the environment of the run. `timeout_s`: it is ended after that long.
+    `grace_s`: between asking it to end and killing it. `limit_mb`: it is killed when its processes together take more;
+    None: never.
     """
 
     task_id: str

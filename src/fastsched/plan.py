@@ -302,7 +302,8 @@ class Attempt(NamedTuple):
     Times are seconds from the start of the run. `reason` is None where it completed. `exit_code` and
     `signal` are None where they do not apply. `peak_memory_mb` is that of the largest process that was
     waited for, `cpu_seconds` user and system time of all of them; both None where it was not measured.
-    `stdout` and `stderr` are the paths of the files that hold what it wrote.
+    `stdout` and `stderr` are the paths of the files that hold what it wrote: the null device where
+    that is nothing, "" where they are not kept.
     """
 
     task_id: str

@@ -7,11 +7,15 @@ found. The signatures and contracts are those of `_linux.pyi`.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Container
+from typing import Any
 
+HAS_FAST_LANE = False
 # On Windows, where planning works and nothing is run, there are none.
 SIGCONT, SIGKILL, SIGSTOP, SIGTERM = (
     int(getattr(signal, name, 0)) for name in ("SIGCONT", "SIGKILL", "SIGSTOP", "SIGTERM")
@@ -81,6 +85,96 @@ def spawn(
         for fd in opened:
             if fd is not None:
                 os.close(fd)
+
+
+class FastLane:
+    """Reads, writes and waits; what is to be started is all for the caller."""
+
+    def __init__(
+        self,
+        channel: int,
+        signals: int,
+        children: int,
+        leaders: dict[int, Any],
+        orphans: dict[int, Any],
+        **rest: Any,
+    ) -> None:
+        self._channel, self._signals, self._leaders = channel, signals, leaders
+        self._inbox = self._outbox = b""
+        self.closed = self.asked_to_go = self.hung_up = False
+        self.heard = time.monotonic()
+
+    def wait(self, until: float) -> tuple[list[bytes], list[tuple[int, int, float, int]]]:
+        """Wait until then, or until something has come."""
+        self._flush()
+        bodies: list[bytes] = []
+        ended: list[tuple[int, int, float, int]] = []
+        while not (bodies or ended or self.asked_to_go or self.hung_up):
+            poller = select.poll()
+            poller.register(self._signals, select.POLLIN)
+            if self._channel >= 0:
+                poller.register(self._channel, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+            ready = dict(poller.poll(min(max(0, int((until - time.monotonic()) * 1000) + 1), 1_000_000)))
+            if self._signals in ready:
+                self.asked_to_go = SIGTERM in read_signals(self._signals)
+                ended = reap(self._leaders)
+            if ready.get(self._channel, 0) & ~select.POLLOUT:
+                bodies = self._read()
+            self._flush()
+            if time.monotonic() >= until:
+                break
+        return bodies, ended
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame."""
+        self._outbox += frame
+        self._flush()
+
+    def adopt(self, age: float) -> list[tuple[int, int, float, str | None, str | None, float, float, int]]:
+        """There are none."""
+        return []
+
+    def has_input(self) -> bool:
+        """Whether something has come that is not read."""
+        return self._channel >= 0 and bool(select.select([self._channel], [], [], 0)[0])
+
+    def hang_up(self) -> None:
+        """Close the socket."""
+        os.close(self._channel)
+        self._channel, self._outbox, self.hung_up = -1, b"", False
+
+    def close(self) -> None:
+        """Send what is not sent."""
+        if self._channel >= 0:
+            os.set_blocking(self._channel, True)
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._channel < 0:
+            self._outbox = b""
+        if self._outbox:
+            try:
+                self._outbox = self._outbox[os.write(self._channel, self._outbox) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.hung_up = True
+
+    def _read(self) -> list[bytes]:
+        try:
+            data = os.read(self._channel, 1 << 14)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        self.hung_up = not data
+        self.heard = time.monotonic()
+        self._inbox += data
+        bodies = []
+        while len(self._inbox) >= 4 and len(self._inbox) >= (end := 4 + int.from_bytes(self._inbox[:4], "little")):
+            bodies.append(self._inbox[4:end])
+            self._inbox = self._inbox[end:]
+        return bodies
 
 
 def reap(leaders: Container[int]) -> list[tuple[int, int, float, int]]:

@@ -1,7 +1,9 @@
 """See _linux.pyx; `_elsewhere.py` has the same names for other systems."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
+from typing import Any
 
+HAS_FAST_LANE: bool
 SIGCONT: int
 SIGKILL: int
 SIGSTOP: int
@@ -46,6 +48,73 @@ def spawn(
     Raises:
         OSError: with the path that it is about; without one where no process can be made. ValueError: a zero in a path.
     """
+
+class FastLane:
+    """The socket of an agent, and its attempts from start to end as long as nothing is out of the ordinary.
+
+    Args:
+        channel: the socket, non-blocking. signals: of `watch_signals`. children: lists the children of this process, or
+            -1. leaders, orphans: process ids of the caller's children, kept by him.
+        find: where a program may be, as `spawn` takes it. name_variables: the environment of commands that have so many
+            cores and so much memory. shell_words, shell_syntax: see `commands.split_plain`.
+        mark_prefix, mark: to which the key of an attempt is added. n_files: as of `spawn`.
+        cap: bytes of output; what is larger is for the caller.
+        outlet_prefix: the names of files begin with it into which commands write that have not written anything yet;
+            `.KEY.out` and `.KEY.err` follow.
+    """
+
+    closed: bool  # nothing more is started
+    asked_to_go: bool  # SIGTERM has come; to be reset by the caller
+
+    def __init__(
+        self,
+        channel: int,
+        signals: int,
+        children: int,
+        leaders: dict[int, Any],
+        orphans: dict[int, Any],
+        *,
+        find: Callable[[bytes], bytes],
+        name_variables: Callable[[float, int], list[bytes]],
+        shell_words: frozenset[bytes],
+        shell_syntax: str,
+        mark_prefix: bytes,
+        mark: int,
+        n_files: int,
+        cap: int,
+        outlet_prefix: str,
+    ) -> None: ...
+    @property
+    def heard(self) -> float:
+        """When something came last, by the monotonic clock."""
+    @property
+    def hung_up(self) -> bool:
+        """Whether there is nobody at the other end, and `hang_up` is to be called."""
+
+    def wait(self, until: float) -> tuple[list[bytes], list[tuple[int, int, float, int]]]:
+        """Do what comes, until then or until something is for the caller: frames, and children that have ended.
+
+        It also returns when an attempt is so old that it is to be looked after. The children are told of as `reap`
+        does; those that it has started itself are to be adopted first.
+        """
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame, as soon as there is room for it."""
+
+    def adopt(self, age: float) -> list[tuple[int, int, float, str | None, str | None, float, float, int]]:
+        """The attempts that are as old, in seconds, and are the caller's from now on.
+
+        Key, process id, when it began, stdout, stderr, and what `wire.pack_start` says of its limits.
+        """
+
+    def has_input(self) -> bool:
+        """Whether something has come that is not read."""
+
+    def hang_up(self) -> None:
+        """Close the socket."""
+
+    def close(self) -> None:
+        """Send what is not sent, and take away files without a name."""
 
 def reap(leaders: Container[int]) -> list[tuple[int, int, float, int]]:
     """Take the children that have ended: process id, wait status, seconds of processor time, peak KiB.

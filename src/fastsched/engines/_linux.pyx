@@ -1,8 +1,9 @@
-"""What Linux can do for those who run commands, and the standard library does not pass on. No loop, no protocol.
+"""What Linux can do for those who run commands, and the standard library does not pass on.
 
 `spawn` executes a program as the leader of a new session: by clone with the memory of the parent shared until exec, so
 that it costs what posix_spawn costs, with what that has no words for: a folder, a mark, namespaces, a cgroup. `reap`
-takes the ended children, and ends what is left in their groups before their numbers can be given to others.
+takes the ended children, and ends what is left in their groups before their numbers can be given to others. `FastLane`
+(`_lane.pxi`) does both for commands of which there is nothing special to say, without the interpreter.
 
 *The mark* is a limit of time for realtime processes (RLIMIT_RTTIME) of more than 10,000 years: it is never in force, is
 inherited whatever a process does to its environment, session or parent, anybody may read it, and without privilege it
@@ -15,8 +16,8 @@ from libc cimport signal as c
 from libc.signal cimport SIG_DFL, SIGCHLD, SIGINT, SIGPIPE, SIGXFSZ, signal
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf, sscanf
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset, strerror, strlen, strrchr
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset, strerror, strlen, strrchr
 from posix.signal cimport kill
 from posix.types cimport pid_t
 from posix.unistd cimport getegid, geteuid
@@ -24,6 +25,7 @@ from posix.unistd cimport getegid, geteuid
 import os
 
 cdef extern from "Python.h":
+    str PyUnicode_DecodeFSDefault(const char *text)
     bytes PyUnicode_EncodeFSDefault(str text)
 
 cdef extern from *:
@@ -105,6 +107,7 @@ cdef extern from *:
     ssize_t read(int fd, void *data, size_t size) nogil
     ssize_t write(int fd, const void *data, size_t size) nogil
 
+HAS_FAST_LANE = True
 # The module that names signals takes as long to load as all else that an agent needs.
 SIGCONT, SIGKILL, SIGSTOP, SIGTERM = c.SIGCONT, c.SIGKILL, c.SIGSTOP, c.SIGTERM
 
@@ -120,6 +123,7 @@ cdef struct Job:
     char **envp
     const char *cwd  # NULL: that of the parent
     const char *files[3]  # stdin, stdout, stderr; NULL: what the parent has, and for stderr its stdin
+    int held[3]  # descriptors that the parent holds for them; 0: none
     bint keep_stderr  # stderr is that of the parent
     int channel  # a descriptor that it has besides the first three, and no other; -1: those that are inherited
     int procs  # cgroup.procs of the cgroup that it is to be in; -1: that of the parent
@@ -196,7 +200,6 @@ def spawn(
 ):
     """See the stub."""
     cdef Job job
-    cdef sigset_t every, before
     cdef int pid, pidfd = -1, flags = CLONE_VM | CLONE_VFORK | SIGCHLD
     cdef bytes files0 = encoded(stdin), files1 = encoded(stdout), files2 = encoded(stderr), folder = encoded(cwd)
     cdef bytes line = encoded(shell)
@@ -223,18 +226,25 @@ def spawn(
     try:
         fill(words, kept)
         job.argv = words if kept else job.shell
-        # No handler of the parent's may run in a child that shares its memory.
-        sigfillset(&every)
-        pthread_sigmask(SIG_BLOCK, &every, &before)
-        pid = clone(begin, stack + STACK, flags | job.spaces, &job, &pidfd)
-        if pid < 0:
-            job.error = errno
-        pthread_sigmask(SIG_SETMASK, &before, NULL)
+        pid = execute(&job, flags | job.spaces, &pidfd)
         if job.error:
             give_up(&job, pid, pidfd)
     finally:
         free(words)
     return pid, pidfd
+
+
+cdef int execute(Job *job, int flags, int *pidfd) noexcept:
+    """Make a child that does a job; its process id. What went wrong stands in the job."""
+    cdef sigset_t every, before
+    # No handler of the parent's may run in a child that shares its memory.
+    sigfillset(&every)
+    pthread_sigmask(SIG_BLOCK, &every, &before)
+    cdef int pid = clone(begin, stack + STACK, flags, job, pidfd)
+    if pid < 0:
+        job.error = errno
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    return pid
 
 
 cdef int give_up(Job *job, int pid, int pidfd) except -1:
@@ -324,7 +334,9 @@ cdef void open_files(Job *job) noexcept nogil:
     cdef int i, fd
     cdef int flags = O_RDONLY | O_CLOEXEC
     for i in range(3):
-        if job.files[i] != NULL:
+        if job.held[i]:
+            dup2(job.held[i], i)
+        elif job.files[i] != NULL:
             fd = open(job.files[i], flags, 0o666)
             if fd < 0:
                 fail(job, errno, job.files[i])
@@ -484,3 +496,6 @@ cdef int checked(int answer) except -1:
     if answer < 0:
         raise OSError(errno, strerror(errno).decode())
     return answer
+
+
+include "_lane.pxi"

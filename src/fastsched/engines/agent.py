@@ -20,13 +20,13 @@ what the wall clock does changes nothing.
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
 from .custody import Custody
-from .system import SIGTERM, read_signals, watch_signals
-from .wire import Inbox, pack
+from .memory import TICK_S
+from .system import watch_signals
+from .wire import pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,79 +36,56 @@ if TYPE_CHECKING:
 
 ORPHAN_GRACE_S = 2.0  # between asking and killing, when the scheduler is gone
 AT_ONCE = 16  # orders between two looks at everything else
-LONGEST_WAIT_MS = 1_000_000
-READ = 1 << 14  # bytes at a time; for more than 128 KiB malloc asks the kernel, each time
 
 
 class Agent:
     """One loop over one socket and the children of this process."""
 
-    def __init__(self, channel: int, settings: dict[str, Any], inbox: Inbox, orders: list[Message]) -> None:
-        self.channel = channel  # -1: the scheduler is gone
+    def __init__(self, channel: int, settings: dict[str, Any]) -> None:
         self.heartbeat_s: float = settings["heartbeat_s"]
         self.lease_s: float = settings["lease_s"]
-        self.inbox = inbox
-        self.orders = orders[::-1]  # that have come and are not done, the last one first
-        self.sayings: list[Message] = []  # for the next frame
-        self.outbox = b""  # what is left of the last one
-        self.custody = Custody(settings, self.sayings)
-        self.heard = self.next_beat = time.monotonic()
-        self.signals = watch_signals()
+        self.orders: list[Message] = []  # that have come and are not done, the last one first
+        self.sayings: list[Message | bytes] = []  # for the next frame
         os.set_blocking(channel, False)
-        self.poller = select.poll()
-        self.poller.register(self.signals, select.POLLIN)
-        self.poller.register(channel, select.POLLIN)
+        self.custody = Custody(settings, self.sayings, channel, watch_signals())
+        self.lane = self.custody.lane
+        self.next_beat = time.monotonic()
 
     def run(self) -> bool:
         """Work until told to go, or until the scheduler is gone; whether all that was started has ended."""
         self.sayings.append(("up",))
-        poll, clock, custody = self.poller.poll, time.monotonic, self.custody
+        clock, custody, lane = time.monotonic, self.custody, self.lane
         while custody.attempts or not custody.closed:
             now = clock()
             if now >= custody.next_due:
                 custody.attend(now)
             if now >= self.next_beat:
                 self.beat(now)
-            if self.sayings or self.outbox:
-                self.flush()
-            wait_s = min(self.next_beat, custody.next_due) - now
-            wait_ms = 0 if self.orders else min(max(0, int(wait_s * 1000) + 1), LONGEST_WAIT_MS)
-            for fd, _ in poll(wait_ms):
-                if fd == self.channel:
-                    self.receive()
+            if self.sayings:
+                self.speak()
+            bodies, ended = lane.wait(now if self.orders else min(self.next_beat, custody.next_due))
+            if ended:
+                custody.take_ended(ended)
+            custody.take_over(TICK_S)
+            if lane.asked_to_go:
+                lane.asked_to_go = False
+                custody.leave(ORPHAN_GRACE_S)
+            if lane.hung_up:
+                lane.hang_up()
+                self.desert()
+            for body in bodies:
+                self.orders[:0] = reversed(unpack(body))
+            for _ in range(min(len(self.orders), AT_ONCE)):
+                order = self.orders.pop()
+                if order[0] == "start":
+                    custody.start(order)
                 else:
-                    if SIGTERM in read_signals(self.signals):
-                        custody.leave(ORPHAN_GRACE_S)
-                    custody.take_ended()
-            if self.orders:
-                for _ in range(min(len(self.orders), AT_ONCE)):
-                    order = self.orders.pop()
-                    if order[0] == "start":
-                        custody.start(order)
-                    else:
-                        self.obey(*order)
+                    self.obey(*order)
         if not custody.end_the_rest():
             return False
-        if self.channel >= 0:
-            os.set_blocking(self.channel, True)
-            self.flush()
+        self.speak()
+        lane.close()
         return True
-
-    def receive(self) -> None:
-        """Read what has come."""
-        try:
-            data = os.read(self.channel, READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.hang_up()
-            return
-        self.heard = time.monotonic()
-        messages = self.inbox.take(data)
-        messages.reverse()
-        self.orders[:0] = messages
 
     def obey(self, what: str, *rest: Any) -> None:
         """Do what a message says that starts nothing."""
@@ -117,39 +94,18 @@ class Agent:
         elif what == "leave":
             self.custody.leave(*rest)
 
-    def flush(self) -> None:
-        """Send what fits; ask to be woken for the rest. The agent never waits for its scheduler."""
-        waited = bool(self.outbox)
-        if self.sayings:
-            self.outbox += pack(self.sayings)
-            self.sayings.clear()
-        if self.channel < 0:
-            self.outbox = b""
-            return
-        try:
-            self.outbox = self.outbox[os.write(self.channel, self.outbox) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.hang_up()
-            return
-        if waited or self.outbox:
-            self.poller.modify(self.channel, select.POLLIN | (select.POLLOUT if self.outbox else 0))
+    def speak(self) -> None:
+        """Say what is to be said, as soon as there is room for it. The agent never waits for its scheduler."""
+        self.lane.say(pack(self.sayings))
+        self.sayings.clear()
 
     def beat(self, now: float) -> None:
         """Say that it is there, and see that the scheduler is."""
         self.next_beat = now + self.heartbeat_s
         self.sayings.append(("beat",))
         # What has come is read before it is judged: it may lie there since this process was stopped.
-        if now - self.heard > self.lease_s and not any(fd == self.channel for fd, _ in self.poller.poll(0)):
+        if now - self.lane.heard > self.lease_s and not self.lane.has_input():
             self.desert()
-
-    def hang_up(self) -> None:
-        """The scheduler is gone."""
-        self.poller.unregister(self.channel)
-        os.close(self.channel)
-        self.channel, self.outbox = -1, b""
-        self.desert()
 
     def desert(self) -> None:
         """Others may be given what runs here: end it, and tell nobody."""
@@ -165,13 +121,19 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
-    inbox = Inbox()
-    messages: list[Message] = []
-    while not messages:
-        data = os.read(channel, READ)
-        if not data:
-            return
-        messages = inbox.take(data)
-    (_, settings), *orders = messages
-    if not Agent(channel, settings, inbox, orders).run():
+    size = read_exactly(channel, 4)
+    body = read_exactly(channel, int.from_bytes(size, "little"))
+    if not body:
+        return
+    ((_, settings),) = unpack(body)
+    if not Agent(channel, settings).run():
         sys.exit(1)  # the scheduler sees to what is left
+
+
+def read_exactly(fd: int, size: int) -> bytes:
+    """So many bytes; fewer where there are no more."""
+    parts: list[bytes] = []
+    while size and (part := os.read(fd, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts) if not size else b""

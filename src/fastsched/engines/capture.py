@@ -1,5 +1,8 @@
 """The files that hold what commands write: never more than a cap of each, and their last lines for a message.
 
+A file that stays empty is taken away: a million silent commands would leave two million of them, and to make one costs
+as much as to start a small command.
+
 Commands write into these files themselves, so no output is ever in an agent's way or in its memory. What is beyond the
 cap is given back while they write, as a hole between the head and the newest tail of the file; when the command has
 ended, the tail is moved up to the head, and a line between them says how many bytes were dropped. Where a file system
@@ -12,7 +15,7 @@ import os
 
 from .system import punch
 
-__all__ = ["Output", "last_lines"]
+__all__ = ["Output", "last_lines", "outlet_prefix", "rescue"]
 
 TAIL = 16 << 20  # bytes at most, for they are moved in the end, and heartbeats wait for that
 STEP = 1 << 20  # bytes that are moved at a time
@@ -54,28 +57,54 @@ class Output:
         finally:
             os.close(fd)
 
-    def finish(self) -> None:
-        """Once nobody writes any more: head, line and tail."""
+    def finish(self) -> int:
+        """Once nobody writes any more: head, line and tail, no file where there is nothing. How many bytes it has."""
         try:
             size = os.stat(self.path).st_size
-            if size + self.dropped <= self.cap:
-                return
-            fd = os.open(self.path, os.O_RDWR)
+            if not size:
+                os.unlink(self.path)
+            return self.join(size) if size + self.dropped > self.cap else size
         except OSError:
-            return
+            return 0  # it was taken away
+
+    def join(self, size: int) -> int:
+        """Move the tail of a file of this size up to its head; what size it has then. Raises OSError."""
+        head = self.cap - self.tail
+        if size < head:
+            return size  # the command has cut it short itself
+        tail = max(head, size - self.tail) if size > self.cap or self.dropped else size
+        line = b"\n[fastsched: %d bytes were dropped here]\n" % (tail - head + self.dropped)
+        fd = os.open(self.path, os.O_RDWR)
         try:
-            head = self.cap - self.tail
-            if size < head:
-                return  # the command has cut it short itself
-            tail = max(head, size - self.tail) if size > self.cap or self.dropped else size
-            line = b"\n[fastsched: %d bytes were dropped here]\n" % (tail - head + self.dropped)
             move(fd, tail, head + len(line), size)
             os.pwrite(fd, line, head)
             os.ftruncate(fd, head + len(line) + size - tail)
+            return head + len(line) + size - tail
         except OSError:
-            pass  # the disk is full: the hole stays
+            return size  # the disk is full: the hole stays
         finally:
             os.close(fd)
+
+
+def outlet_prefix(agent: int) -> str:
+    """What the names begin with of the files into which an agent's attempts write while they are young."""
+    return f".agent-{agent}"
+
+
+def rescue(folder: str, agent: int, key: int, files: tuple[str | None, str | None]) -> None:
+    """After the end of an agent: give what was written under a key its name, and take away what is empty.
+
+    files: stdout and stderr of the attempt that has the key; None: there is none.
+    """
+    for path, ending in zip(files, ("out", "err")):
+        outlet = f"{folder}/{outlet_prefix(agent)}.{key}.{ending}"
+        try:
+            if path is not None and os.stat(outlet).st_size:
+                os.rename(outlet, path)
+            else:
+                os.unlink(outlet)
+        except OSError:
+            pass  # there is none
 
 
 def move(fd: int, start: int, to: int, end: int) -> None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .wire import Order
 
-__all__ = ["Launcher", "split_plain", "why_not"]
+__all__ = ["SHELL_SYNTAX", "SHELL_WORDS", "Launcher", "split_plain", "why_not"]
 
 SHELL = "/bin/sh"
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -105,6 +105,14 @@ class Launcher:
             known = self._candidates.get(argv[0]) if path is self.path else None
             candidates = known or self._name_candidates(argv[0], path)
         return spawn(candidates, argv, variables, more, shell, cwd, stdin, stdout, stderr, mark, procs, self.n_files)[0]
+
+    def find(self, program: bytes) -> bytes:
+        """Where a program may be, as `spawn` takes it."""
+        return self._name_candidates(os.fsdecode(program), self.path)
+
+    def variables_of(self, cpu_cores: float, memory_mb: int) -> list[bytes]:
+        """All variables of commands that have so much, but those that tell them apart."""
+        return [*self.base, *self._name_amounts(cpu_cores, memory_mb), *self.pwd]
 
     def _name_amounts(self, cpu_cores: float, memory_mb: int) -> list[bytes]:
         """What tells a command on which worker it is, and how much it has of it."""

@@ -15,11 +15,12 @@ import heapq
 import os
 import time
 
-from .capture import Output, last_lines
-from .commands import Launcher, why_not
+from .capture import Output, last_lines, outlet_prefix
+from .commands import SHELL_SYNTAX, SHELL_WORDS, Launcher, why_not
 from .memory import TICK_S, Cgroup, kernel_kills, own_peak_kib, resident_kib, shared_out_kib
 from .processes import Orphans, descendants, end_all
-from .system import SIGCONT, SIGKILL, SIGTERM, adopt_orphans, reap, signal_exactly
+from .system import SIGCONT, SIGKILL, SIGTERM, FastLane, adopt_orphans, reap, signal_exactly
+from .wire import NEVER, UNLIMITED
 
 TYPE_CHECKING = False  # `typing` and `collections.abc` take longer to load than all the rest
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ class Attempt:
 
 
 class Custody:
-    """Of one agent. What is to be told is added to `sayings`; `next_due` is when `attend` is to be called."""
+    """Of one agent. What is to be told is added to `sayings`; `next_due` is when `attend` is to be called.
 
-    def __init__(self, settings: dict[str, Any], sayings: list[Message]) -> None:
+    Young attempts may be in the `lane`, and are taken over from there as soon as there is something about them.
+    """
+
+    def __init__(self, settings: dict[str, Any], sayings: list[Message | bytes], channel: int, signals: int) -> None:
         self.sayings = sayings
         self.cap: int = settings["output_cap"]
         self.cgroups: str | None = settings["cgroups"]
@@ -86,6 +90,22 @@ class Custody:
         self.kernel_kills = kernel_kills()
         adopt_orphans()
         self.orphans = Orphans(self.mark, settings["mark_name"])
+        self.lane = FastLane(
+            channel,
+            signals,
+            self.orphans.fd,
+            self.running,
+            self.orphans.keys,
+            find=self.launcher.find,
+            name_variables=self.launcher.variables_of,
+            shell_words=frozenset(word.encode() for word in SHELL_WORDS),
+            shell_syntax="".join(SHELL_SYNTAX),
+            mark_prefix=self.launcher.mark,
+            mark=self.mark,
+            n_files=settings["n_files"],
+            cap=self.cap,
+            outlet_prefix=outlet_prefix(settings["agent"]),
+        )
 
     # ------------------------------------------------------------ the life of an attempt
 
@@ -103,28 +123,40 @@ class Custody:
         except (OSError, ValueError) as error:
             if cgroup is not None:
                 cgroup.remove()
-            self.sayings.append(("ended", key, None, 0.0, 0.0, "SPAWN", why_not(order, error)))
+            self.sayings.append(("ended", key, None, 0.0, 0.0, "SPAWN", why_not(order, error), 0, 0))
             return
         now = time.monotonic()
         self.running[pid] = self.attempts[key] = attempt = Attempt(key, pid, now, stdout, stderr)
-        if cgroup is not None:
-            attempt.cgroup = cgroup
-        elif limit_mb is not None:
+        attempt.cgroup = cgroup
+        self.watch(attempt, timeout_s, grace_s, limit_mb if cgroup is None else None)
+
+    def take_over(self, age: float) -> None:
+        """Look after the attempts in the lane that are as old, in seconds, from here on."""
+        for key, pid, began, stdout, stderr, timeout_s, grace_s, limit_mb in self.lane.adopt(age):
+            self.running[pid] = self.attempts[key] = attempt = Attempt(key, pid, began, stdout, stderr)
+            timeout = None if timeout_s == NEVER else timeout_s
+            self.watch(attempt, timeout, grace_s, None if limit_mb == UNLIMITED else limit_mb)
+
+    def watch(self, attempt: Attempt, timeout_s: float | None, grace_s: float, limit_mb: int | None) -> None:
+        """Hold an attempt to its limits from here on."""
+        if limit_mb is not None:
             attempt.limit_kib = limit_mb << 10
         if timeout_s is not None:
-            self.at(now + timeout_s, lambda attempt, _: self.ask(attempt, "TIMEOUT", grace_s), attempt)
+            self.at(attempt.began + timeout_s, lambda attempt, _: self.ask(attempt, "TIMEOUT", grace_s), attempt)
         if self.next_tick == FOREVER:
-            self.next_tick = now + TICK_S
+            self.next_tick = time.monotonic() + TICK_S
             self.next_due = min(self.next_due, self.next_tick)
 
     def stop(self, key: int, grace_s: float) -> None:
         """End an attempt, if it is still there."""
+        self.take_over(0.0)
         if key in self.attempts:
             self.ask(self.attempts[key], "CANCELLED", grace_s)
 
     def leave(self, grace_s: float) -> None:
         """Start nothing more, and end every attempt. Told again, the shorter grace counts."""
-        self.closed = True
+        self.closed = self.lane.closed = True
+        self.take_over(0.0)
         for attempt in list(self.attempts.values()):
             self.ask(attempt, "CANCELLED", grace_s)
 
@@ -166,9 +198,9 @@ class Custody:
         """What it has left behind; when nothing else runs, also what has wiped both of its marks."""
         return self.orphans.of(attempt.key) + (self.orphans.of(None) if not self.running else [])
 
-    def take_ended(self) -> None:
-        """Take the commands that have ended."""
-        ended = reap(self.running)
+    def take_ended(self, ended: list[tuple[int, int, float, int]]) -> None:
+        """Take commands that have ended, as `reap` tells of them."""
+        self.take_over(0.0)
         for pid, status, cpu_seconds, peak_kib in ended:
             attempt = self.running.pop(pid, None)
             if attempt is None:
@@ -217,9 +249,9 @@ class Custody:
     def report(self, attempt: Attempt) -> None:
         """The attempt is over."""
         del self.attempts[attempt.key]
+        written: dict[str | None, int] = {}
         if attempt.stdout or attempt.stderr:
-            for output in attempt.outputs or self.outputs_of(attempt):
-                output.finish()
+            written = {output.path: output.finish() for output in attempt.outputs or self.outputs_of(attempt)}
         if self.muted:
             return
         text = attempt.text
@@ -230,7 +262,9 @@ class Custody:
             said = last_lines(attempt.stderr) or last_lines(attempt.stdout)
             text = f"{text}\n{said}" if text and said else text or said
         peak_mb = attempt.peak_kib / 1024
-        self.sayings.append(("ended", attempt.key, attempt.status, attempt.cpu_seconds, peak_mb, attempt.reason, text))
+        end = attempt.status, attempt.cpu_seconds, peak_mb, attempt.reason, text
+        sizes = written.get(attempt.stdout, 0), written.get(attempt.stderr, 0)
+        self.sayings.append(("ended", attempt.key, *end, *sizes))
 
     def end_the_rest(self) -> bool:
         """Kill what is left of children; whether nothing is. In a namespace, the end of the agent is theirs anyway."""

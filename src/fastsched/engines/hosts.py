@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from ..events import AttemptEnded, Report, Start, Usage
 from ..model import Reason
+from .capture import rescue
 from .processes import MOST_KEYS, Mark, sweep
-from .system import SIGKILL, Variables, send_signal, spawn
-from .wire import Inbox
+from .system import HAS_FAST_LANE, SIGKILL, Variables, send_signal, spawn
+from .wire import Inbox, pack_start
 
 if TYPE_CHECKING:
     from .wire import Message, Order
@@ -45,10 +46,11 @@ class Host:
         self.status = 0  # then: how it ended
         self.spaces = spaces
         self.inbox = Inbox()
-        self.queue: list[Message] = []  # for the next frame
+        self.queue: list[Message | bytes] = []  # for the next frame
         self.outbox = b""  # what is left of the last one
         self.attempts: dict[int, Start] = {}  # by the keys that the agent knows them by
         self.free_keys: list[int] = []
+        self.logs = ""  # the folder of the outputs
         self.loss = ""  # why it is lost
         self.give_up_at = 0.0  # on what cannot be killed
 
@@ -58,13 +60,25 @@ class Host:
         if key > MOST_KEYS:
             return 0
         self.attempts[key] = order
+        if order.stdout and not self.logs:
+            self.logs = os.path.dirname(order.stdout)
         return key
 
-    def end(self, key: int, status: int | None, cpu_seconds: float, peak_mb: float, why: str, text: str) -> Report:
+    def end(
+        self,
+        key: int,
+        status: int | None,
+        cpu_seconds: float,
+        peak_mb: float,
+        why: str,
+        text: str,
+        stdout_bytes: int,
+        stderr_bytes: int,
+    ) -> Report:
         """The end of an attempt, as the agent tells it; the key is free for another."""
         order = self.attempts.pop(key)
         self.free_keys.append(key)
-        usage = None if status is None else Usage(peak_mb, cpu_seconds)
+        usage = None if status is None else Usage(peak_mb, cpu_seconds, stdout_bytes, stderr_bytes)
         if status == 0 and not why:  # as most do
             return AttemptEnded(
                 order.task_id, order.worker_id, order.attempt, None, 0, None, "", usage, order.incarnation
@@ -95,8 +109,11 @@ class Host:
         return not self.pid and (bool(self.spaces) or sweep(self.mark))
 
     def close(self) -> None:
-        """Close the socket and the handle."""
+        """Close the socket and the handle, and keep what the last attempts have written."""
         self.channel.close()
+        for key in range(1, 1 + len(self.attempts) + len(self.free_keys) if self.logs else 0):
+            order = self.attempts.get(key)
+            rescue(self.logs, self.mark.agent, key, (order.stdout, order.stderr) if order else (None, None))
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
@@ -124,8 +141,28 @@ def spawn_agent(
     )
 
 
-def make_start(key: int, order: Start) -> Order:
-    """An order as a message."""
+def make_start(key: int, order: Start, *, with_cgroup: bool) -> Order | bytes:
+    """An order as a message, in the form that costs an agent the least.
+
+    with_cgroup: a limit of memory is the kernel's business.
+    """
+    is_plain = HAS_FAST_LANE and not order.env and order.stdin is None and order.cwd is None
+    if is_plain and (order.limit_mb is None or not with_cgroup):
+        record = pack_start(
+            key,
+            order.command,
+            order.task_id,
+            order.attempt,
+            order.cpu_cores,
+            order.memory_mb,
+            order.stdout,
+            order.stderr,
+            order.timeout_s,
+            order.grace_s,
+            order.limit_mb,
+        )
+        if record is not None:
+            return record
     return (
         "start",
         key,

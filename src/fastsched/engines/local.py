@@ -339,7 +339,7 @@ class LocalEngine:
     def _queue_start(self, host: Host, order: Start) -> None:
         key = host.new_key(order)
         if key:
-            host.queue.append(make_start(key, order))
+            host.queue.append(make_start(key, order, with_cgroup=self.cgroups is not None))
         else:
             text = f"{MOST_KEYS:,} attempts run there already"
             self.pending.append(make_end(order, None, None, "SPAWN", text))

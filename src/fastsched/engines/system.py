@@ -6,10 +6,12 @@ import sys
 
 if sys.platform == "linux":
     from ._linux import (
+        HAS_FAST_LANE,
         SIGCONT,
         SIGKILL,
         SIGSTOP,
         SIGTERM,
+        FastLane,
         Variables,
         adopt_orphans,
         look_at,
@@ -24,10 +26,12 @@ if sys.platform == "linux":
     )
 else:
     from ._elsewhere import (
+        HAS_FAST_LANE,
         SIGCONT,
         SIGKILL,
         SIGSTOP,
         SIGTERM,
+        FastLane,
         Variables,
         adopt_orphans,
         look_at,
@@ -42,10 +46,12 @@ else:
     )
 
 __all__ = [
+    "HAS_FAST_LANE",
     "SIGCONT",
     "SIGKILL",
     "SIGSTOP",
     "SIGTERM",
+    "FastLane",
     "Variables",
     "adopt_orphans",
     "look_at",

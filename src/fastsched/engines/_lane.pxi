@@ -1,0 +1,633 @@
+# Part of `_linux.pyx`: an agent's attempts from start to end, as long as nothing is out of the ordinary.
+#
+# A command that takes less than a millisecond is started and ended here without the interpreter, which would cost three
+# times as much as all that is done: the caches are cold each time. What is not plain is left to the caller.
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <poll.h>
+    #include <stdio.h>
+    #include <sys/stat.h>
+    #include <time.h>
+    """
+    struct pollfd:
+        int fd
+        short events
+        short revents
+
+    struct stat_t "stat":
+        unsigned int st_mode
+        unsigned long st_nlink
+        long st_size
+
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+
+    const short POLLIN, POLLOUT
+    const int CLOCK_MONOTONIC, EAGAIN
+    int clock_gettime(int clock, timespec *now) nogil
+    int fstat(int fd, stat_t *found) nogil
+    int poll(pollfd *fds, unsigned long n, int timeout_ms) nogil
+    ssize_t pread(int fd, void *data, size_t size, long offset) nogil
+    int rename(const char *old, const char *new) nogil
+    int stat_of "stat"(const char *path, stat_t *found) nogil
+    int unlink(const char *path) nogil
+
+cdef enum:
+    AT_ONCE = 16  # starts between two looks at everything else
+    CLEAN = 64  # ends that are reported between two looks at who is left behind
+    POOLED = 128  # attempts at a time that write into files which are ready for the next one, where nothing was written
+    READ = 1 << 14  # bytes at a time
+    CHILDREN = 1 << 16  # bytes that list them
+    PATH = 4096
+
+cdef double TICK_S = 0.1  # what runs for longer is looked after by the caller
+
+cdef struct Plain:
+    # A start as it comes, followed by the id, the command, stdout and stderr, each with a zero. See `wire.py`.
+    unsigned int size, key, attempt
+    unsigned int n_words  # of a command that is a list, a zero after each; 0: it is a line
+    unsigned int id_size, command_size, stdout_size, stderr_size
+    double cpu_cores
+    long memory_mb
+    double timeout_s, grace_s
+    long limit_mb
+
+cdef struct End:
+    # As it is reported.
+    unsigned int key
+    int status
+    double cpu_seconds, peak_mb
+    long long written[2]  # bytes on stdout and stderr
+
+cdef struct Young:
+    # An attempt whose leader runs, or has ended in `clean`.
+    pid_t pid
+    unsigned int key
+    double began
+    bint pooled  # it writes into the outlets of its key
+    char *files[2]  # stdout and stderr, in one piece of memory; the first is NULL: they are dropped
+    double timeout_s, grace_s
+    long limit_mb
+    double cpu_seconds
+    long peak_kib
+
+cdef bint plain_characters[256]
+
+
+def _mark_plain(str syntax):
+    """Which characters mean nothing to a shell."""
+    cdef int i
+    for i in range(256):
+        plain_characters[i] = 32 <= i < 127 and chr(i) not in syntax
+
+
+cdef double clock() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec / 1e9
+
+
+cdef class FastLane:
+    """See the stub."""
+
+    cdef public bint asked_to_go, closed
+    cdef readonly bint hung_up
+    cdef readonly double heard
+    cdef int _channel, _signals, _children
+    cdef object _find, _name_variables
+    cdef dict _leaders, _orphans, _candidates, _variables
+    cdef frozenset _shell_words
+    cdef bytes _mark_prefix, _outlet_prefix
+    cdef uint64_t _mark
+    cdef int _n_files
+    cdef long _cap
+    # The last amounts that were asked for.
+    cdef double _cpu_cores
+    cdef long _memory_mb
+    cdef Variables _given
+    # Who runs.
+    cdef Young *_young
+    cdef Py_ssize_t _n_young, _room_young
+    cdef double _next_look
+    cdef list _ended
+    # Files for outputs, by key; and the folder that they are in.
+    cdef int _outlets[POOLED][2]
+    cdef bytes _folder
+    # What comes in, and what goes out.
+    cdef char *_inbox
+    cdef Py_ssize_t _at, _frame_end, _have, _room_in
+    cdef char *_outbox
+    cdef Py_ssize_t _n_out, _room_out
+    cdef End *_ends
+    cdef Py_ssize_t _n_ends, _room_ends
+    cdef char *_scratch
+    cdef Py_ssize_t _room_scratch
+
+    def __cinit__(
+        self,
+        int channel,
+        int signals,
+        int children,
+        dict leaders,
+        dict orphans,
+        *,
+        find,
+        name_variables,
+        frozenset shell_words,
+        str shell_syntax,
+        bytes mark_prefix,
+        uint64_t mark,
+        int n_files,
+        long cap,
+        str outlet_prefix,
+    ):
+        """See the stub."""
+        self._channel, self._signals, self._children = channel, signals, children
+        self._leaders, self._orphans, self._find, self._name_variables = leaders, orphans, find, name_variables
+        self._shell_words, self._candidates, self._variables = shell_words, {}, {}
+        self._mark_prefix, self._mark, self._n_files, self._cap = mark_prefix, mark, n_files, cap
+        self._outlet_prefix, self._folder, self._ended = outlet_prefix.encode(), b"", []
+        self._cpu_cores, self.heard = -1, clock()
+        _mark_plain(shell_syntax)
+        memset(self._outlets, 0, sizeof(self._outlets))
+
+    def __dealloc__(self):
+        free(self._young)
+        free(self._inbox)
+        free(self._outbox)
+        free(self._ends)
+        free(self._scratch)
+
+    # ------------------------------------------------------------ the caller's side
+
+    def wait(self, double until):
+        """See the stub."""
+        cdef pollfd fds[2]
+        cdef double now
+        cdef bint pending
+        cdef list bodies = []
+        while True:
+            pending = not self._ended and self._take_orders(bodies)
+            if self._n_ends or self._n_out:
+                self._flush()
+            if bodies or self._ended or self.asked_to_go or self.hung_up:
+                break
+            now = clock()
+            if self._n_young and now >= self._next_look:
+                self._next_look = now + TICK_S
+                if self._is_one_old(now):
+                    break
+            if now >= until:
+                break
+            fds[0].fd, fds[0].events = self._signals, POLLIN
+            fds[1].fd, fds[1].events = self._channel, POLLIN | (POLLOUT if self._n_out else 0)
+            fds[0].revents = fds[1].revents = 0
+            poll(fds, 2, 0 if pending else self._patience_ms(until, now))
+            if fds[0].revents:
+                self._read_signals()
+                self._reap()
+            if fds[1].revents & ~POLLOUT:
+                self._read()
+        ended, self._ended = self._ended, []
+        return bodies, ended
+
+    def say(self, bytes frame):
+        """See the stub."""
+        if self._channel < 0:
+            return
+        self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>frame, len(frame))
+        self._flush()
+
+    def adopt(self, double age):
+        """See the stub."""
+        cdef Young *one
+        cdef Py_ssize_t i = self._n_young
+        cdef double before = clock() - age
+        adopted = []
+        while i:
+            i -= 1
+            one = &self._young[i]
+            if one.began > before:
+                continue
+            self._name_outlets(one)
+            adopted.append((
+                one.key,
+                one.pid,
+                one.began,
+                None if one.files[0] == NULL else PyUnicode_DecodeFSDefault(one.files[0]),
+                None if one.files[0] == NULL else PyUnicode_DecodeFSDefault(one.files[1]),
+                one.timeout_s,
+                one.grace_s,
+                one.limit_mb,
+            ))
+            free(one.files[0])
+            self._forget(i)
+        return adopted
+
+    def has_input(self):
+        """See the stub."""
+        cdef pollfd fd
+        fd.fd, fd.events, fd.revents = self._channel, POLLIN, 0
+        return self._channel >= 0 and poll(&fd, 1, 0) > 0
+
+    def hang_up(self):
+        """See the stub."""
+        if self._channel >= 0:
+            close(self._channel)
+        self._channel, self._n_out, self._n_ends, self.hung_up = -1, 0, 0, False
+
+    def close(self):
+        """See the stub."""
+        cdef int key, i
+        cdef char path[PATH]
+        for key in range(POOLED):
+            for i in range(2):
+                if self._outlets[key][i]:
+                    self._name_outlet(path, key, i)
+                    unlink(path)
+                    close(self._outlets[key][i])
+                    self._outlets[key][i] = 0
+        if self._channel >= 0:
+            os.set_blocking(self._channel, True)
+            self._flush()
+
+    cdef int _patience_ms(self, double until, double now) noexcept:
+        """How long to wait at most."""
+        if self._n_young and self._next_look < until:
+            until = self._next_look
+        return <int>min(max(0.0, (until - now) * 1000 + 1), 1e6)
+
+    # ------------------------------------------------------------ what comes and goes
+
+    cdef int _read(self) except -1:
+        """Read what has come."""
+        if self._at:
+            memmove(self._inbox, self._inbox + self._at, self._have - self._at)
+            self._have -= self._at
+            self._frame_end -= self._at
+            self._at = 0
+        make_room(<void **>&self._inbox, &self._room_in, self._have + READ, 1)
+        cdef ssize_t size = read(self._channel, self._inbox + self._have, READ)
+        if size > 0:
+            self._have += size
+            self.heard = clock()
+        elif size == 0 or errno != EAGAIN:
+            self.hung_up = True
+        return 0
+
+    cdef int _flush(self) except -1:
+        """Send what fits. The agent never waits for its scheduler."""
+        cdef unsigned int size
+        cdef ssize_t sent
+        if self._n_ends:
+            size = 1 + self._n_ends * sizeof(End)
+            self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>&size, 4)
+            self._n_out = append(&self._outbox, self._n_out, &self._room_out, b"E", 1)
+            self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>self._ends, size - 1)
+            self._n_ends = 0
+        if self._channel < 0 or not self._n_out:
+            self._n_out = 0
+            return 0
+        sent = write(self._channel, self._outbox, self._n_out)
+        if sent > 0:
+            self._n_out -= sent
+            memmove(self._outbox, self._outbox + sent, self._n_out)
+        elif errno != EAGAIN:
+            self.hung_up = True
+        return 0
+
+    cdef int _read_signals(self) except -1:
+        cdef signalfd_siginfo came[4]
+        cdef ssize_t i, size = read(self._signals, came, sizeof(came))
+        for i in range(size // <ssize_t>sizeof(signalfd_siginfo) if size > 0 else 0):
+            if came[i].ssi_signo == c.SIGTERM:
+                self.asked_to_go = True
+        return 0
+
+    cdef bint _take_orders(self, list bodies) except -1:
+        """Do what has come, up to the first that is for the caller; whether there may be more."""
+        cdef unsigned int size
+        cdef int n = 0
+        while n < AT_ONCE:
+            if self._at == self._frame_end:
+                if self._have - self._at < 4:
+                    return False
+                memcpy(&size, self._inbox + self._at, 4)
+                if self._have - self._at - 4 < <Py_ssize_t>size:
+                    return False
+                self._at += 4
+                self._frame_end = self._at + size
+                if not size or self._inbox[self._at] != b"S":
+                    bodies.append(self._inbox[self._at : self._frame_end])
+                    self._at = self._frame_end
+                    return True
+                self._at += 1
+                continue
+            memcpy(&size, self._inbox + self._at, 4)
+            if not self.closed and not self._start(self._inbox + self._at):
+                bodies.append(b"S" + self._inbox[self._at : self._at + size])
+                self._at += size
+                return True
+            self._at += size
+            n += 1
+        return True
+
+    # ------------------------------------------------------------ start
+
+    cdef bint _start(self, const char *record) except -1:
+        """Start a command; False: it is for the caller, who also finds out why it cannot be started."""
+        cdef Plain plain
+        cdef Job job
+        cdef Variables variables
+        cdef Young *one
+        cdef char **argv
+        cdef char *shell[4]
+        cdef char *more
+        cdef char *words
+        cdef bytes program
+        cdef int pid, n_shown
+        memcpy(&plain, record, sizeof(Plain))
+        cdef const char *task_id = record + sizeof(Plain)
+        cdef const char *command = task_id + plain.id_size + 1
+        cdef const char *stdout = command + plain.command_size + 1
+        cdef const char *stderr = stdout + plain.stdout_size + 1
+        variables = self._variables_of(plain.cpu_cores, plain.memory_mb)
+        # In the scratch: the words, the pointers to them, and the variables of this attempt.
+        cdef Py_ssize_t for_words = (plain.command_size + 8) & ~<Py_ssize_t>7
+        cdef Py_ssize_t for_pointers = (plain.command_size // 2 + plain.n_words + 3) * sizeof(char *)
+        cdef Py_ssize_t for_more = plain.id_size + len(self._mark_prefix) + 128
+        make_room(<void **>&self._scratch, &self._room_scratch, for_words + for_pointers + for_more, 1)
+        words, argv = self._scratch, <char **>(self._scratch + for_words)
+        more = self._scratch + for_words + for_pointers
+        memcpy(words, command, plain.command_size + 1)
+        memset(&job, 0, sizeof(job))
+        job.candidates, job.channel, job.procs, job.n_files = b"", -1, -1, self._n_files
+        if plain.n_words:
+            point_to(words, plain.n_words, argv)
+            job.argv = argv
+        else:
+            shell[0], shell[1], shell[2], shell[3] = b"/bin/sh", b"-c", <char *>command, NULL
+            job.argv = job.shell = shell
+            if split(words, argv) and <bytes>argv[0] not in self._shell_words:
+                job.argv = argv
+        if job.argv == argv:
+            program = argv[0]
+            candidates = self._candidates.get(program)
+            if candidates is None:
+                if len(self._candidates) > 1000:
+                    self._candidates.clear()
+                self._candidates[program] = candidates = self._find(program)
+            job.candidates = <bytes>candidates
+        n_shown = snprintf(more, 64, "FASTSCHED_ATTEMPT=%u", plain.attempt) + 1
+        variables._words[variables._n] = more
+        variables._words[variables._n + 1] = more + n_shown
+        n_shown += snprintf(
+            more + n_shown, len(self._mark_prefix) + 16, "%s%u", <const char *>self._mark_prefix, plain.key
+        ) + 1
+        variables._words[variables._n + 2] = more + n_shown
+        snprintf(more + n_shown, plain.id_size + 20, "FASTSCHED_TASK_ID=%s", task_id)
+        variables._words[variables._n + 3] = NULL
+        job.envp = variables._words
+        job.mark = self._mark + plain.key if self._mark else 0
+        make_room(<void **>&self._young, &self._room_young, self._n_young + 1, sizeof(Young))
+        one = &self._young[self._n_young]
+        memset(one, 0, sizeof(Young))
+        if plain.stdout_size:
+            if self._take_outlets(plain.key, stdout, stderr):
+                one.pooled = True
+                job.held[1], job.held[2] = self._outlets[plain.key][0], self._outlets[plain.key][1]
+            else:
+                job.files[1], job.files[2] = stdout, stderr
+            one.files[0] = <char *>malloc(plain.stdout_size + plain.stderr_size + 2)
+            if one.files[0] == NULL:
+                raise MemoryError
+            memcpy(one.files[0], stdout, plain.stdout_size + plain.stderr_size + 2)
+            one.files[1] = one.files[0] + plain.stdout_size + 1
+        pid = execute(&job, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL)
+        if job.error:
+            free(one.files[0])
+            if pid > 0:
+                wait4(pid, NULL, 0, NULL)
+            return False
+        one.pid, one.key, one.began = pid, plain.key, clock()
+        one.timeout_s, one.grace_s, one.limit_mb = plain.timeout_s, plain.grace_s, plain.limit_mb
+        if not self._n_young:
+            self._next_look = one.began + TICK_S
+        self._n_young += 1
+        return True
+
+    cdef Variables _variables_of(self, double cpu_cores, long memory_mb):
+        """What every attempt is given that has so much."""
+        if cpu_cores != self._cpu_cores or memory_mb != self._memory_mb:
+            found = self._variables.get((cpu_cores, memory_mb))
+            if found is None:
+                if len(self._variables) > 1000:
+                    self._variables.clear()
+                found = self._variables[cpu_cores, memory_mb] = Variables(self._name_variables(cpu_cores, memory_mb), 3)
+            self._given, self._cpu_cores, self._memory_mb = found, cpu_cores, memory_mb
+        return self._given
+
+    # ------------------------------------------------------------ outputs
+
+    cdef bint _take_outlets(self, unsigned int key, const char *stdout, const char *stderr) except -1:
+        """See to it that the outlets of a key are open; False: the command opens its files itself."""
+        cdef char path[PATH]
+        cdef int i, fd
+        cdef const char *slash = strrchr(stdout, b"/")
+        if key >= POOLED or slash == NULL:
+            return False
+        cdef Py_ssize_t n = slash - stdout
+        if len(self._folder) != n or memcmp(<char *>self._folder, stdout, n):
+            if self._folder:
+                return False
+            self._folder = stdout[:n]
+        if memcmp(stdout, stderr, n + 1) or strrchr(stderr, b"/") != stderr + n:
+            return False
+        for i in range(2):
+            if not self._outlets[key][i]:
+                if not self._name_outlet(path, key, i):
+                    return False
+                fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o666)
+                if fd < 0:
+                    return False
+                self._outlets[key][i] = fd
+        return True
+
+    cdef bint _name_outlet(self, char *path, unsigned int key, int i) noexcept:
+        """The path of an outlet; False: it is too long."""
+        return snprintf(
+            path,
+            PATH,
+            "%s/%s.%u.%s",
+            <const char *>self._folder,
+            <const char *>self._outlet_prefix,
+            key,
+            <const char *>(b"err" if i else b"out"),
+        ) < PATH
+
+    cdef void _name_outlets(self, Young *one) noexcept:
+        """Give the outputs of an attempt their names."""
+        cdef int i
+        if one.pooled:
+            for i in range(2):
+                self._let_go(one, i)
+            one.pooled = False
+
+    cdef void _let_go(self, Young *one, int i) noexcept:
+        """Give an outlet the name of the output that is in it."""
+        cdef char path[PATH]
+        self._name_outlet(path, one.key, i)
+        rename(path, one.files[i])
+        close(self._outlets[one.key][i])
+        self._outlets[one.key][i] = 0
+
+    cdef bint _is_short(self, Young *one) noexcept:
+        """Whether its outputs are within the cap."""
+        cdef stat_t found
+        cdef int i
+        for i in range(2 if one.files[0] != NULL else 0):
+            if self._look_at(one, i, &found) and found.st_size > self._cap:
+                return False
+        return True
+
+    cdef void _keep_outputs(self, Young *one, End *end) noexcept:
+        """Name what it has written. Where that is nothing there is no file, and an outlet serves the next attempt."""
+        cdef stat_t found
+        cdef int i
+        end.written[0] = end.written[1] = 0
+        for i in range(2 if one.files[0] != NULL else 0):
+            if not self._look_at(one, i, &found):
+                continue  # it was taken away
+            end.written[i] = found.st_size
+            if one.pooled:
+                if found.st_size or found.st_nlink != 1:
+                    self._let_go(one, i)
+            elif not found.st_size:
+                unlink(one.files[i])
+
+    cdef bint _look_at(self, Young *one, int i, stat_t *found) noexcept:
+        if one.pooled:
+            return fstat(self._outlets[one.key][i], found) == 0
+        return stat_of(one.files[i], found) == 0
+
+    # ------------------------------------------------------------ end
+
+    cdef Py_ssize_t _index_of(self, pid_t pid) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self._n_young):
+            if self._young[i].pid == pid:
+                return i
+        return -1
+
+    cdef void _forget(self, Py_ssize_t i) noexcept:
+        self._n_young -= 1
+        self._young[i] = self._young[self._n_young]
+
+    cdef bint _is_one_old(self, double now) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self._n_young):
+            if now - self._young[i].began >= TICK_S:
+                return True
+        return False
+
+    cdef int _reap(self) except -1:
+        """Take the children that have ended. Those of which all is well are reported, the others are the caller's."""
+        cdef siginfo_t info
+        cdef rusage usage
+        cdef Young clean[CLEAN]
+        cdef Young one
+        cdef int status, n_clean = 0
+        cdef Py_ssize_t i
+        cdef pid_t pid
+        cdef double seconds
+        while True:
+            pid = next_ended(&info)
+            if not pid:
+                break
+            i = self._index_of(pid)
+            if i >= 0 or pid in self._leaders:
+                kill(-pid, c.SIGKILL)  # what is left in its group, before its number can be given to others
+            wait4(pid, &status, 0, &usage)
+            seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+            seconds += (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+            if i >= 0:
+                self._young[i].cpu_seconds, self._young[i].peak_kib = seconds, usage.ru_maxrss
+            if i >= 0 and not status and n_clean < CLEAN and self._is_short(&self._young[i]):
+                clean[n_clean] = self._young[i]
+                n_clean += 1
+                self._forget(i)
+            else:
+                self._ended.append((pid, status, seconds, usage.ru_maxrss))
+        if n_clean and self._n_children() != self._n_young + len(self._leaders) + len(self._orphans) - len(self._ended):
+            for i in range(n_clean):  # somebody was left behind
+                one = clean[i]
+                self._ended.append((one.pid, 0, one.cpu_seconds, one.peak_kib))
+                self._young[self._n_young] = one
+                self._n_young += 1
+            n_clean = 0
+        make_room(<void **>&self._ends, &self._room_ends, self._n_ends + n_clean, sizeof(End))
+        for i in range(n_clean):
+            self._keep_outputs(&clean[i], &self._ends[self._n_ends])
+            free(clean[i].files[0])
+            self._ends[self._n_ends].key, self._ends[self._n_ends].status = clean[i].key, 0
+            self._ends[self._n_ends].cpu_seconds = clean[i].cpu_seconds
+            self._ends[self._n_ends].peak_mb = clean[i].peak_kib / 1024.0
+            self._n_ends += 1
+        return 0
+
+    cdef Py_ssize_t _n_children(self) noexcept:
+        """How many children there are; -1: that cannot be told."""
+        cdef char listed[CHILDREN]
+        cdef ssize_t i, size = pread(self._children, listed, CHILDREN, 0)
+        cdef Py_ssize_t n = 0
+        for i in range(size):
+            n += listed[i] == b" "
+        return -1 if size < 0 or size == CHILDREN else n
+
+
+cdef int make_room(void **memory, Py_ssize_t *room, Py_ssize_t n, size_t each) except -1:
+    """See to it that there is room for n. Raises MemoryError."""
+    cdef void *larger
+    if n > room[0] or memory[0] == NULL:
+        n = max(n + (n >> 1), 64)
+        larger = realloc(memory[0], n * each)
+        if larger == NULL:
+            raise MemoryError
+        memory[0], room[0] = larger, n
+    return 0
+
+
+cdef Py_ssize_t append(char **memory, Py_ssize_t used, Py_ssize_t *room, const char *data, Py_ssize_t n) except -1:
+    """Add bytes to some; how many there are then. Raises MemoryError."""
+    make_room(<void **>memory, room, used + n, 1)
+    memcpy(memory[0] + used, data, n)
+    return used + n
+
+
+cdef void point_to(char *words, unsigned int n, char **argv) noexcept:
+    """Pointers to n words, a zero after each, and NULL."""
+    cdef unsigned int i
+    for i in range(n):
+        argv[i] = words
+        words += strlen(words) + 1
+    argv[n] = NULL
+
+
+cdef bint split(char *line, char **argv) noexcept:
+    """The words of a line that means the same without a shell; False where it might not. See `commands.split_plain`."""
+    cdef Py_ssize_t i = 0, n = 0
+    cdef bint between = True  # words
+    while line[i]:
+        if not plain_characters[<unsigned char>line[i]] or (line[i] == b" " and between):
+            return False
+        if line[i] == b" ":
+            line[i], between = 0, True
+        elif between:
+            argv[n], between = line + i, False
+            n += 1
+        i += 1
+    argv[n] = NULL
+    return not between
