@@ -414,3 +414,27 @@ def test_a_worker_that_cannot_be_brought_up_is_tried_again(monkeypatch):
         scheduler.add_worker(Worker("w", 1, 128))
         assert scheduler.submit(Task("a", "x")).result(20).worker_id == "w"
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("ends", ["block", "async block", "close"])
+def test_closing_does_not_wait_for_what_nobody_could_hold(ends):
+    """It waits as long as a worker may still come, and no longer."""
+    handles = []
+
+    async def use():
+        async with Scheduler([Worker("w", 1, 1000)]) as scheduler:
+            handles.extend(scheduler.submit_all([Task("large", "true", cpu_cores_required=2), Task("small", "true")]))
+
+    if ends == "async block":
+        asyncio.run(use())
+    else:
+        with Scheduler([Worker("w", 1, 1000)]) as scheduler:
+            handles += scheduler.submit_all([Task("large", "true", cpu_cores_required=2), Task("small", "true")])
+            if ends == "close":
+                scheduler.remove_worker("w")
+                scheduler.close()
+    with pytest.raises(TaskError, match="cores") as caught:
+        handles[0].result(0)
+    assert caught.value.reason is Reason.UNSATISFIABLE
+    if ends != "close":
+        assert handles[1].result(0).exit_code == 0

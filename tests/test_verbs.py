@@ -110,7 +110,7 @@ def test_a_live_run_is_seen_and_acted_on_from_outside(capfd):
     assert main(["status", "--all"]) == 0
     assert "  b           failed: CANCELLED\n" in capfd.readouterr().out
     assert main(["cancel", "b"]) == 2 and "is not live" in capfd.readouterr().err
-    assert main(["workers"]) == 0 and "runs nothing" in capfd.readouterr().out
+    assert main(["workers"]) == 0 and "w0: gone, 1 core, 512 MB\n" in capfd.readouterr().out
 
 
 def test_logs_are_followed_to_the_end_of_the_task():
@@ -252,7 +252,7 @@ def test_containment_and_the_cap_of_outputs_can_be_chosen(capfd):
     chosen = ["--containment", "session", "--output-cap", "1M"]
     assert main(["run", job([task("loud", command)]), *chosen]) == 0
     told = capfd.readouterr().out
-    assert "held by: session; limits of memory by: " in told
+    assert "held together by: session; memory was limited by: " in told
     (kept,) = Path(".fastsched").rglob("loud.1.out")
     assert 1 << 20 <= kept.stat().st_size < 1.01 * (1 << 20)
     with pytest.raises(SystemExit) as ended:
@@ -283,3 +283,52 @@ def test_durations(text, seconds):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match=r"names no unit|no duration|too long"):
         read_seconds(text, 1e6)
+
+
+def test_what_ran_when_a_scheduler_died_is_told_as_such(capfd):
+    """Not as running now, and when it is taken up, not as a fault of its worker."""
+    file = job([task("a"), task("b", "[ -e go ] || sleep 60", "a"), task("c", "true", "b")])
+    with Live("run", file, "-q") as live:
+        wait_until(lambda: running("b"))
+        live.end(signal.SIGKILL)
+    for verb in (["status"], ["explain", "b"]):
+        assert main(verb) == 0
+        assert "when the run was interrupted; fastsched resume runs it again" in capfd.readouterr().out, verb
+    assert main(["workers"]) == 0
+    assert "w0: gone, 1 core, 512 MB; ran b when the run was interrupted" in capfd.readouterr().out
+    Path("go").touch()
+    assert main(["resume"]) == 0
+    assert "b: interrupted with its scheduler on w0, attempt 1; retrying" in capfd.readouterr().err
+    assert main(["resume"]) == 0
+    assert "nothing was left to resume" in capfd.readouterr().err
+
+
+def test_the_time_of_an_interruption_is_kept(capfd):
+    with Live("run", job([task("a", "sleep 60")]), "-q") as live:
+        wait_until(lambda: running("a"))
+        time.sleep(1.0)
+        assert live.end(signal.SIGINT)[0] == 130
+    assert main(["status", "--format", "json"]) == 0
+    assert 1.0 <= json.loads(capfd.readouterr().out)["seconds"] < 30
+
+
+def test_a_scheduler_that_was_stopped_says_what_that_cost(capfd, monkeypatch):
+    """Its commands are ended by their agent; it says that this was for its own silence, and how long it may be."""
+    monkeypatch.setattr("fastsched.runtime.control.PATIENCE_S", 0.5)
+    file = job([task("a", "[ -e here ] || { touch here; sleep 60; }")])
+    with Live("run", file, "--lease", "1s", "--grace", "1s") as live:
+        wait_until(lambda: Path("here").exists())
+        live.process.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        assert main(["status"]) == 2 and "kill -CONT" in capfd.readouterr().err
+        code, _, err = live.end(signal.SIGCONT)
+    assert code == 0, err
+    assert "(was it stopped?), and the lease is 1 s" in err
+
+
+def test_a_cancelled_task_does_not_look_like_a_stop(capfd):
+    with Live("run", job([task("a", "sleep 60"), task("b", "sleep 2")], 2)) as live:
+        wait_until(lambda: running("a", "b"))
+        assert main(["cancel", "a"]) == 0
+        code, _, err = live.end()
+    assert code == 1 and "a: it was stopped on w" in err and "it was cancelled" in err and "Ctrl-C" not in err

@@ -46,9 +46,8 @@ from .runtime.folder import find_run, new_run_dir
 from .runtime.loop import Rhythm
 from .runtime.run import play
 from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings
-from .runtime.view import PastRun
 from .units import MB_OF_UNIT, read_megabytes, read_seconds
-from .verbs import RUN_HELP, add_verbs
+from .verbs import RUN_HELP, add_verbs, past_run
 
 __all__ = ["main"]
 
@@ -336,6 +335,8 @@ def read_shape(text: str) -> tuple[int, Worker]:
 def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]]:
     """The workers that the options name, else the job file's, else this machine."""
     if getattr(arguments, "jobs", None):
+        if arguments.workers or arguments.shapes:
+            arguments.parser.error("argument -j: -j names the workers, and so do --workers and -w; give one of them")
         return [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
     if arguments.workers:
         return load_workers(arguments.workers)
@@ -403,6 +404,8 @@ def run_graph(
     arguments: argparse.Namespace, name: str, graph: CompiledGraph, table: WorkerTable, cwd: str | None
 ) -> int:
     """Run tasks that have been read."""
+    if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
+        arguments.parser.error(f"argument --run-dir: {arguments.run_dir} is not a folder")
     folder = arguments.run_dir if arguments.run_dir is not None or not len(graph) else new_run_dir()
     settings = Settings(
         journal=None if arguments.no_journal or not len(graph) else folder,
@@ -431,12 +434,16 @@ def do_resume(arguments: argparse.Namespace) -> int:
         containment=arguments.containment,
         output_cap_mb=arguments.output_cap,
     )
-    return watch(arguments, Session(settings, CompiledGraph([]), None, settled=True, fresh=False))
+    session = Session(settings, CompiledGraph([]), None, settled=True, fresh=False)
+    code = watch(arguments, session)
+    if session.was_over:
+        print(f"every task of {folder} had ended before; nothing was left to resume", file=sys.stderr)
+    return code
 
 
 def do_retry(arguments: argparse.Namespace) -> int:
     """`fastsched retry --failed`: a new run of what failed in another."""
-    past = PastRun(find_run(arguments.run))
+    past = past_run(find_run(arguments.run))
     statuses = past.ledger.state.statuses()
     wanted = {task_id for task_id, status in statuses.items() if status is not TaskStatus.COMPLETED}
     tasks = [
@@ -455,6 +462,8 @@ def do_retry(arguments: argparse.Namespace) -> int:
     if arguments.jobs:
         workers = [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
     graph, table = read_both(CompiledGraph, tasks, workers)
+    if not arguments.quiet:
+        print(f"running {count(len(tasks), 'task')} of {past.folder} again, as a new run", file=sys.stderr)
     return run_graph(arguments, past.opened.name, graph, table, past.opened.cwd)
 
 

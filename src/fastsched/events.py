@@ -243,6 +243,7 @@ class WorkerLeft(msgspec.Struct, frozen=True, tag=True, array_like=True):
     worker_id: str
     at_ns: int
     will_return: bool = False
+    message: str = "its worker left"  # what is said to those whose attempts it ran
 
 
 class WorkerResized(msgspec.Struct, frozen=True, tag=True, array_like=True):

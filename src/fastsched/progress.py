@@ -56,11 +56,13 @@ class Progress:
             self.show(self, line)
 
     def _begin(self) -> None:
-        """A run that is taken up again begins with what has ended."""
+        """A run that is taken up again begins with what has ended, and what ran is told of as interrupted."""
         self._begun = True
         assert self.session.loop is not None
         self.total = len(self.session.loop.state.ids)
         for event in self.session.history:
+            self.running += isinstance(event, AttemptStarted)
+            self.running -= isinstance(event, (AttemptCompleted, AttemptFailed))
             if isinstance(event, (AttemptCompleted, TaskFailed)):
                 self.ended += 1
                 self.failed += isinstance(event, TaskFailed)
@@ -106,13 +108,15 @@ class Progress:
         return ""
 
     def _line_of_failure(self, event: AttemptFailed) -> str:
-        if event.reason is Reason.CANCELLED:
+        if event.reason is Reason.CANCELLED and self.session.loop and self.session.loop.interrupted:
             if self.stopping:
                 return ""
             self.stopping = True
             return f"stopping {count(self.running, 'command')} (up to {self.grace_s:g} s; Ctrl-C again kills)"
         self.running -= 1
         onward = "retrying" if event.will_retry else "no retry left"
+        if event.reason is Reason.CANCELLED:
+            onward = "it was cancelled"
         where = f"on {show_name(event.worker_id)}, attempt {event.attempt}"
         why = event.message.partition("\n")[0]  # behind it are the command's last lines
         return f"{show_name(event.task_id)}: {why} {where}; {onward}"

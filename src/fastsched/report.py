@@ -187,6 +187,9 @@ def report_run(
         else:
             write_json({**summary, "status": result, "attempts": [attempt._asdict() for attempt in result.attempts]})
         return
+    if not len(result):
+        print("there are no tasks")
+        return
     retried = len(result.attempts) - len(result.last_attempts)
     why = f" ({count_reasons(result)})" if result.reasons else ""
     head = "interrupted" if result.interrupted else "done"
@@ -208,9 +211,10 @@ def report_run(
         print(f"  {show_name(task_id)}: {messages.get(task_id, 'UNSATISFIABLE')}{with_it(behind[task_id])}")
     if len(misfits) > SHOWN_MISFITS:
         print(f"  ... and {count(len(misfits) - SHOWN_MISFITS, 'more task')} that no worker can hold")
-    print(f"outputs: {result.run_dir}")
+    if result.run_dir:
+        print(f"outputs: {result.run_dir}")
     if levels is not None:
-        print(f"held by: {levels.containment}; limits of memory by: {levels.memory}")
+        print(f"commands were held together by: {levels.containment}; memory was limited by: {levels.memory}")
 
 
 def with_it(behind: int) -> str:

@@ -294,8 +294,7 @@ class State:
             self._core.drain_worker(worker, now)
             return [fact]
         lost = isinstance(fact, WorkerLost)
-        message = fact.message if isinstance(fact, WorkerLost) else "its worker left"
-        will_return = fact.will_return
+        message, will_return = fact.message, fact.will_return
         events: list[Event] = [fact]
         for task in self._core.remove_worker(worker, now, will_return, lost):
             attempt = self._core.attempt_of(task)[0]

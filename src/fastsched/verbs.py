@@ -20,7 +20,7 @@ from .engines.local import local_levels, this_machine
 from .errors import FastschedError, JournalLocked
 from .gantt import show_seconds
 from .model import TaskStatus
-from .names import fit_width, nearest, show_name
+from .names import fit_width, nearest, show_name, width_of
 from .progress import count
 from .report import report_run, show_capacity, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
@@ -28,11 +28,12 @@ from .runtime.folder import find_run
 from .runtime.journal import Journal
 from .runtime.view import PastRun
 
-__all__ = ["add_verbs"]
+__all__ = ["RUN_HELP", "add_verbs", "past_run"]
 
 COMPLETED, TASK_FAILED = 0, 1
 FOLLOW_S = 0.2  # between two looks at a file that grows
 SHOWN_TASKS = 20
+WHEN_INTERRUPTED = ", when the run was interrupted; fastsched resume runs it again"
 
 
 def add_verbs(commands: Any) -> None:
@@ -109,10 +110,21 @@ def look(folder: Path, do: str, **arguments: Any) -> Any:
         except NotLiveError:
             pass
         try:
-            return getattr(PastRun(folder).view, do)(**arguments)
+            past = PastRun(folder)
+            if do == "overview":
+                return past.view.overview(now=past.now)
+            return getattr(past.view, do)(**arguments)
         except JournalLocked:
             time.sleep(FOLLOW_S)  # its scheduler is just beginning, or ending
     raise FastschedError(f"{folder} is held by a scheduler that does not answer")
+
+
+def past_run(folder: Path) -> PastRun:
+    """A run that nobody schedules at the moment. Raises FastschedError where somebody does."""
+    try:
+        return PastRun(folder)
+    except JournalLocked as error:
+        raise FastschedError(f"{error}; fastsched status says where it stands") from None
 
 
 def look_at_task(folder: Path, do: str, task_id: str) -> Any:
@@ -144,12 +156,13 @@ def do_status(arguments: argparse.Namespace) -> int:
     name = f" ({show_name(overview['name'])})" if overview["name"] else ""
     print(f"{folder}{name}: {overview['state']} after {show_seconds(overview['seconds'])}; {counts}")
     if levels:
-        print(f"  held by: {levels['containment']}; limits of memory by: {levels['memory']}")
+        print(f"  commands are held together by: {levels['containment']}; memory is limited by: {levels['memory']}")
     chosen = tasks if arguments.all or arguments.tasks else [task for task in tasks if is_of_interest(task)]
-    width = max([10, *(len(show_name(task["task_id"])) for task in chosen[:SHOWN_TASKS])])
+    width = max([10, *(width_of(show_name(task["task_id"])) for task in chosen[:SHOWN_TASKS])])
     shown = chosen if arguments.all or arguments.tasks else chosen[:SHOWN_TASKS]
     for task in shown:
-        print(f"  {show_name(task['task_id']):<{min(width, 40)}}  {describe(task)}")
+        line = f"{fit_width(show_name(task['task_id']), min(width, 40), '...')}  {describe(task)}"
+        print(f"  {line}{WHEN_INTERRUPTED if overview['state'] == 'interrupted' and is_open(task) else ''}")
     if len(chosen) > len(shown):
         print(f"  and {count(len(chosen) - len(shown), 'more task')}; --all lists every task")
     return COMPLETED
@@ -161,6 +174,11 @@ def look_at_tasks(folder: Path, names: Sequence[str]) -> Any:
         return look(folder, "tasks", task_ids=list(names))
     except KeyError as error:
         raise FastschedError(f"{folder} has no task {show_name(str(error.args[0]))}") from None
+
+
+def is_open(task: dict[str, Any]) -> bool:
+    """Whether an attempt runs, or ran when nobody was there any more to see its end."""
+    return bool(task["status"] == "RUNNING")
 
 
 def is_of_interest(task: dict[str, Any]) -> bool:
@@ -238,13 +256,16 @@ class Follower:
 
 def do_explain(arguments: argparse.Namespace) -> int:
     """`fastsched explain`."""
-    explained = look_at_task(find_run(arguments.run), "explain", arguments.task)
+    folder = find_run(arguments.run)
+    explained = look_at_task(folder, "explain", arguments.task)
     if arguments.format == "json":
         write_json(explained)
     elif arguments.format == "jsonl":
         write_lines([explained])
     else:
-        print(f"{show_name(explained['task_id'])} is {explained['status']}: {explained['text']}")
+        is_past = explained["status"] == "RUNNING" and look(folder, "overview")["state"] == "interrupted"
+        end = WHEN_INTERRUPTED if is_past else ""
+        print(f"{show_name(explained['task_id'])} is {explained['status']}: {explained['text']}{end}")
     return COMPLETED
 
 
@@ -282,24 +303,29 @@ def do_workers(arguments: argparse.Namespace) -> int:
     if arguments.format == "jsonl":
         write_lines(workers)
         return COMPLETED
+    is_past = look(folder, "overview")["state"] in ("interrupted", "ended")
     for worker in workers:
         cores = show_capacity("cpu_millicores", round(worker["cpu_cores_available"] * 1000))
         memory = show_capacity("memory_mb", worker["memory_available_mb"])
         running = ", ".join(map(show_name, worker["running"][:5])) or "nothing"
         more = f" and {len(worker['running']) - 5} more" if len(worker["running"]) > 5 else ""
-        print(f"{show_name(worker['worker_id'])}: {worker['state']}, {cores}, {memory}; runs {running}{more}")
+        what = f"{worker['state']}, {cores}, {memory}; runs {running}{more}"
+        if is_past:
+            ran = f"; ran {running}{more} when the run was interrupted" if worker["running"] else ""
+            what = f"gone, {cores}, {memory}{ran}"
+        print(f"{show_name(worker['worker_id'])}: {what}")
     return COMPLETED
 
 
 def do_report(arguments: argparse.Namespace) -> int:
     """`fastsched report`."""
-    past = PastRun(find_run(arguments.run))
+    past = past_run(find_run(arguments.run))
     if past.damage:
         print(f"fastsched: warning: the journal is damaged: {past.damage}", file=sys.stderr)
     result = past.result()
     if arguments.format == "jsonl":
         write_lines(attempt._asdict() for attempt in result.attempts)
-    report_run(result, past.ledger.messages, past.ledger.state.now / 1e9, arguments.format)
+    report_run(result, past.ledger.messages, past.now / 1e9, arguments.format)
     return COMPLETED if result.all_completed else TASK_FAILED
 
 

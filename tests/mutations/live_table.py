@@ -124,7 +124,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "crash-charged",
         "runtime/loop.py",
-        "self._absorb(WorkerLeft(worker_id, now, returns), now)",
+        "self._absorb(WorkerLeft(worker_id, now, returns, INTERRUPTED), now)",
         'self._absorb(WorkerLost(worker_id, "", now, returns), now)',
         "the death of a scheduler is charged to the tasks that ran",
     ),

@@ -41,6 +41,7 @@ __all__ = ["OUTPUT_CAP_MB", "LocalEngine", "local_levels", "this_machine"]
 OUTPUT_CAP_MB = 64
 CLOSE_SLACK_S = 5.0  # after the grace, until an agent itself is killed
 GIVE_UP_S = 5.0  # for processes that cannot be killed
+SILENCE_TOLD_S = 10.0  # for so long after a silence of ours, agents that go are taken to go for it
 LOOK_S = 0.005  # between two looks at what is being killed
 READ = 1 << 14  # bytes at a time; for more than 128 KiB malloc asks the kernel, each time
 POLLIN, POLLOUT = 1, 4  # of poll and of epoll
@@ -85,6 +86,7 @@ class LocalEngine:
         self.n_files = 0  # the soft limit of descriptors that commands are given, where this process has raised its own
         self.pending: list[Report] = []
         self.next_sign = 0.0  # of life, for the agents
+        self.silence_s, self.silence_over = 0.0, -SILENCE_TOLD_S  # how long it was, and until when
         self.hurried = False
         self.poller = select.epoll() if hasattr(select, "epoll") else Poll()
         self.wake_read, self.wake_write = socket.socketpair()
@@ -292,6 +294,7 @@ class LocalEngine:
 
     def _give_sign(self, now: float) -> None:
         """Tell every agent that its scheduler is there."""
+        self._note_silence(now)
         self.next_sign = now + self.heartbeat_s
         for host in self.by_fd.values():
             if not host.outbox:
@@ -371,8 +374,22 @@ class LocalEngine:
         if data:
             self._take(host, data)
         elif not host.loss:
-            host.loss = "its agent ended unexpectedly"
+            host.loss = self._why_gone()
             self._part_from(host)
+
+    def _why_gone(self) -> str:
+        """Why an agent may have ended that was not told to: it does when it has not heard of us for a lease."""
+        self._note_silence(time.monotonic())
+        if time.monotonic() - self.silence_over > SILENCE_TOLD_S:
+            return "its agent ended unexpectedly"
+        said = f"this scheduler gave no sign of life for {self.silence_s:.0f} s"
+        return f"{said} (was it stopped?), and the lease is {self.lease_s:g} s"
+
+    def _note_silence(self, now: float) -> None:
+        """Remember when we have been silent for a lease: this process was stopped, or the machine slept."""
+        silence_s = now - self.next_sign + self.heartbeat_s
+        if self.next_sign and silence_s > self.lease_s:
+            self.silence_s, self.silence_over = silence_s, now
 
     def _take(self, host: Host, data: bytes) -> None:
         """What an agent says, as reports."""

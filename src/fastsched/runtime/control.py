@@ -116,7 +116,8 @@ def ask_run(folder: Path, do: str, **arguments: Any) -> Any:
             connection.sendall(msgspec.json.encode({"do": do, "with": arguments}) + b"\n")
             line = read_line(connection)
         except TimeoutError:
-            raise FastschedError(f"the scheduler of {folder} does not answer; is it stopped?") from None
+            silent = f"the scheduler of {folder} does not answer"
+            raise FastschedError(f"{silent}; if it was stopped, `fg` or `kill -CONT` lets it go on") from None
         except OSError:
             raise NotLiveError(f"nobody schedules {folder}") from None
     if not line:

@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+from ..errors import FastschedError
+
 __all__ = ["RUNS", "claim_run_dir", "find_run", "new_run_dir"]
 
 RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
@@ -36,17 +38,17 @@ def find_run(named: str | os.PathLike[str] | None) -> Path:
     """The folder of a run: the one that was named, by its path or its name in `.fastsched/runs`, or the newest.
 
     Raises:
-        FileNotFoundError: where there is no such run.
+        FastschedError: where there is no such run.
     """
     if named is None:
         runs = [path for path in RUNS.glob("*") if is_run(path)] if RUNS.is_dir() else []
         if not runs:
-            raise FileNotFoundError(errno.ENOENT, f"there is no run in {RUNS}; name the folder of one")
+            raise FastschedError(f"there is no run in {RUNS}; name the folder of one")
         return max(runs, key=lambda path: (path / "journal.lock").stat().st_mtime_ns)
     for path in (Path(named), RUNS / named):
         if is_run(path):
             return path
-    raise FileNotFoundError(errno.ENOENT, "there is no run with a journal", os.fspath(named))
+    raise FastschedError(f"{os.fspath(named)}: there is no run with a journal")
 
 
 def is_run(path: Path) -> bool:

@@ -57,6 +57,7 @@ STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays away
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is lost again before it completed anything
 SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
+INTERRUPTED = "interrupted with its scheduler"  # is said of an attempt that is made again for that
 ROOM_NS = NS  # between two looks whether a full disk has room again
 Answer = TypeVar("Answer")
 
@@ -268,7 +269,7 @@ class Loop:
             worker_id = worker.worker_id
             returns = named is None or worker_id in named
             if self.state.is_live(worker_id):
-                self._absorb(WorkerLeft(worker_id, now, returns), now)
+                self._absorb(WorkerLeft(worker_id, now, returns, INTERRUPTED), now)
             elif self.state.is_expected(worker_id):
                 if not returns:
                     self._absorb(WorkerLeft(worker_id, now), now)
@@ -416,6 +417,11 @@ class Loop:
             return
         self._liveness.hear(worker_id, now + int(STARTUP_S * NS))
 
+    def settle(self, now: int) -> None:
+        """From now on no other workers will come than those that are known."""
+        self._settled = True
+        self._settle(now)
+
     def _settle(self, now: int) -> None:
         """Fail what nobody could hold, where no other worker will come."""
         if self._settled:
@@ -515,7 +521,9 @@ class Loop:
                 future.set_result(None)
 
     def _finish_last_turn(self) -> None:
-        """Tell what is left to tell, if the disk lets us."""
+        """Note when it was over, and tell what is left to tell, if the disk lets us."""
+        if self.interrupted and self._journal is not None:
+            self._unwritten += encode_record(Turn(self.now(), []))
         self._next_write = 0
         self._finish_turn(self.now())
         self._next_write = 0

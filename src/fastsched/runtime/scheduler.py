@@ -247,11 +247,15 @@ class Scheduler:
     def close(self, *, wait: bool = True) -> None:
         """End: when all that was submitted has ended; or, where `wait` is false, at once, stopping what runs.
 
-        A run with a journal that is ended at once can be taken up again.
+        From now on no other workers are expected to come: a task that none of those that are there could hold fails
+        as UNSATISFIABLE, in place of waiting for ever. A run with a journal that is ended at once can be taken up
+        again.
         """
-        self._closing = True
-        if not wait:
+        if wait:
+            self._loop.request(self._loop.settle)  # where it has ended, there is nobody to be told
+        else:
             self._loop.interrupt()
+        self._closing = True
         self._loop.engine.wake()
         if threading.current_thread() not in (self._thread, self._teller.thread):
             self._thread.join()

@@ -108,6 +108,7 @@ class Session:
         self.settled, self.forget, self.fresh = settled, forget, fresh
         self.folder: str | None = None
         self.history: list[Event] = []  # what the journal told
+        self.was_over = False  # every task had ended already
         self.name = settings.name
         self.loop: Loop | None = None
         self._control: Control | None = None
@@ -212,6 +213,7 @@ class Session:
         for record in records:
             if isinstance(record, Turn):
                 self.history += loop.replay(record)
+        self.was_over = state.done
         loop.take_over(None if self.table is None else self.table.workers)
         assert self.journal is not None
         self.journal.append_all(encode_record(self._arrival(loop)))

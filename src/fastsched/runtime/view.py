@@ -100,7 +100,8 @@ class PastRun:
     """A run that nobody schedules at the moment, read from its journal.
 
     Attributes:
-        opened: what it was given. damage: what is wrong with the journal. view: what can be seen of it.
+        opened: what it was given. now: when anything was last known of it, ns. view: what can be seen of it.
+        damage: what is wrong with the journal.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -122,10 +123,11 @@ class PastRun:
             policy=opened.policy,
         )
         self.ledger = Ledger(state, None if opened.logs is None else Path(opened.logs))
-        self.began = 0.0
+        self.began, self.now = 0.0, 0
         for record in records:
             if isinstance(record, Turn):
                 self.ledger.replay(record)
+                self.now = record.now
             elif isinstance(record, SchedulerOpened) and not self.began:
                 self.began = record.wall_time
         self.view = View(self.ledger, opened.name)
