@@ -13,7 +13,7 @@ from conformance.makers import MAKERS
 
 def main() -> None:
     name, run_id, lease_s = sys.argv[1:]
-    field = Field(MAKERS[name](), run_id=run_id, lease_s=float(lease_s))
+    field = Field(MAKERS[name].make(), run_id=run_id, lease_s=float(lease_s))
     field.bring_up("w1")
     for i, command in enumerate(sys.stdin.read().splitlines()):
         field.start(f"t{i}", command)

@@ -14,11 +14,19 @@ if os.name != "posix":
     collect_ignore_glob = ["test_*.py"]
 
 
-@pytest.fixture(params=sorted(MAKERS))
+@pytest.fixture(params=sorted(name for name, maker in MAKERS.items() if maker.runs_commands))
 def maker(request):
-    """The name of an engine that can be had here."""
-    MAKERS[request.param]().close(0.0)
+    """The name of an engine that can be had here, and runs commands."""
+    MAKERS[request.param].make().close(0.0)
     return request.param
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def any_maker(request, tmp_path, monkeypatch):
+    """An engine that can be had here, whether it runs commands or not."""
+    MAKERS[request.param].make().close(0.0)
+    monkeypatch.chdir(tmp_path)
+    return MAKERS[request.param]
 
 
 @pytest.fixture
@@ -28,7 +36,7 @@ def make_field(maker, tmp_path, monkeypatch):
     made = []
 
     def make(*, run_id=None, heartbeat_s=0.2, lease_s=20.0, **options):
-        field = Field(MAKERS[maker](**options), run_id=run_id, heartbeat_s=heartbeat_s, lease_s=lease_s)
+        field = Field(MAKERS[maker].make(**options), run_id=run_id, heartbeat_s=heartbeat_s, lease_s=lease_s)
         made.append(field)
         return field
 

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from ..events import AttemptEnded, Order, Report, Start, Stop, Usage, WorkerHeard, WorkerLost
@@ -43,6 +44,10 @@ class Command:
     seconds: float
     reason: Reason | None = None
     deaf: bool = False  # it does not end when it is asked to, only when it is killed
+    exit_code: int = 1  # where the reason is EXIT
+    peak_mb: float = 1.0  # more than its limit, and it is killed for that
+    stdout: str = ""  # what it writes before it does anything else
+    stderr: str = ""
 
 
 @dataclass
@@ -113,8 +118,13 @@ class SimulatedEngine:
                 continue
             command = self._behave(order, self.random)
             host.commands[order.task_id, order.attempt] = (order, command)
+            for text, file in ((command.stdout, order.stdout), (command.stderr, order.stderr)):
+                if text and file is not None:
+                    Path(file).write_text(text)
             seconds, reason = command.seconds, command.reason
-            if order.timeout_s is not None and seconds > order.timeout_s:
+            if order.limit_mb is not None and command.peak_mb > order.limit_mb:
+                reason = Reason.OUT_OF_MEMORY
+            elif order.timeout_s is not None and seconds > order.timeout_s:
                 seconds, reason = order.timeout_s + order.grace_s * command.deaf, Reason.TIMEOUT
             self._end_in(host, order, int(seconds * NS), reason)
 
@@ -189,11 +199,14 @@ class SimulatedEngine:
 
     def _end(self, host: Host, task_id: str, attempt: int, reason: Reason | None) -> None:
         """A command ends, unless it has ended already."""
-        if not self._is_there(host) or host.commands.pop((task_id, attempt), None) is None:
+        ran = host.commands.pop((task_id, attempt), None) if self._is_there(host) else None
+        if ran is None:
             return
-        code = {None: 0, Reason.EXIT: 1}.get(reason)
+        command = ran[1]
+        code = {None: 0, Reason.EXIT: command.exit_code}.get(reason)
         number = 9 if reason in (Reason.SIGNAL, Reason.OUT_OF_MEMORY) else None
-        message = "" if reason is None else f"a mishap: {reason}"
+        said = (command.stderr or command.stdout).rstrip()
+        message = "" if reason is None else f"a mishap: {reason}{chr(10) if said else ''}{said}"
         report = AttemptEnded(
             task_id,
             host.worker.worker_id,
@@ -202,7 +215,7 @@ class SimulatedEngine:
             code,
             number,
             message,
-            Usage(1.0, 0.1),
+            Usage(command.peak_mb, 0.1, len(command.stdout.encode()), len(command.stderr.encode())),
             host.incarnation,
         )
         self._say(host, report)
@@ -214,7 +227,7 @@ class SimulatedEngine:
         running = host.commands.get((order.task_id, order.attempt))
         if running is not None:
             delay_s = order.grace_s if running[1].deaf else 0.01
-            self._end_in(host, order, int(delay_s * NS), Reason.SIGNAL)
+            self._end_in(host, order, int(delay_s * NS), Reason.CANCELLED)
 
     def _fall_silent(self, host: Host) -> None:
         if self._is_there(host) and self.faults.silence_rate:
