@@ -372,3 +372,21 @@ def test_silent_reports_do_not_keep_agents_waiting(make_field):
     while not (found := [r for r in field.engine.wait_reports(5.0) if not isinstance(r, WorkerHeard)]):
         pass
     assert found[0].exit_code == 3
+
+
+MANY_AT_A_TIME = """
+    import resource
+    from fastsched import Task, Worker, run
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    command = "echo out; echo err >&2; sleep 0.3"
+    tasks = [Task(f"t{i}", command, cpu_cores_required=1, memory_required_mb=1) for i in range(150)]
+    result = run(tasks, [Worker("w", 150, 4096)], max_retries=0)
+    assert result.all_completed, result.reasons
+    for attempt in result.attempts:
+        assert open(attempt.stdout).read() == "out\\n" and open(attempt.stderr).read() == "err\\n"
+"""
+
+
+def test_more_commands_at_a_time_than_descriptors(tmp_path):
+    """The files that are held ready for outputs leave enough for everything else."""
+    subprocess.run([sys.executable, "-c", textwrap.dedent(MANY_AT_A_TIME)], cwd=tmp_path, check=True, timeout=60)

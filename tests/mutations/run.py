@@ -48,6 +48,11 @@ NEAREST = {
     "ledger": ("resume", "verbs"),
     "teller": ("clients",),
     "record": ("resume",),
+    "chain": ("journal", "journal_crashes"),
+    "disk": ("journal",),
+    "custody": ("agent", "local"),
+    "capture": ("agent",),
+    "hosts": ("local",),
 }
 BUILD = """
 import sys
@@ -155,8 +160,7 @@ def build(folder: Path, rooms: Sequence[str]) -> None:
 def suite_for(file: str) -> list[str]:
     """The files of tests, the one of the room itself first."""
     room = Path(file).stem
-    nearest = [name for name in (room, *NEAREST.get(room, ())) if name in SUITE]
-    names = dict.fromkeys([*nearest, *SUITE])
+    names = dict.fromkeys([room, *NEAREST.get(room, ()), *SUITE])
     return [f"tests/test_{name}.py" for name in names if (TESTS / f"test_{name}.py").exists()]
 
 

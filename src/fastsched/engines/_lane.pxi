@@ -40,7 +40,8 @@ cdef enum:
     CLEAN = 64  # ends that are reported between two looks at who is left behind
     POOLED = 128  # attempts at a time that write into files which are ready for the next one, where nothing was written
     READ = 1 << 14  # bytes at a time
-    CHILDREN = 1 << 16  # bytes that list them
+    CHILDREN = 1 << 12  # bytes that list them, at a time
+    SPARE_FILES = 32  # descriptors that are left to everything else, and to commands on their way
     PATH = 4096
 
 cdef double TICK_S = 0.1  # what runs for longer is looked after by the caller
@@ -115,6 +116,7 @@ cdef class FastLane:
     cdef list _ended
     # Files for outputs, by key; and the folder that they are in.
     cdef int _outlets[POOLED][2]
+    cdef Py_ssize_t _n_pooled  # keys that may have them
     cdef bytes _folder
     # What comes in, and what goes out.
     cdef char *_inbox
@@ -153,6 +155,10 @@ cdef class FastLane:
         self._cpu_cores, self.heard = -1, clock()
         _mark_plain(shell_syntax)
         memset(self._outlets, 0, sizeof(self._outlets))
+        cdef rlimit limit
+        limit.rlim_cur = 0
+        prlimit(0, RLIMIT_NOFILE, NULL, &limit)
+        self._n_pooled = min(POOLED, (max(limit.rlim_cur, SPARE_FILES) - SPARE_FILES) // 4)
 
     def __dealloc__(self):
         free(self._young)
@@ -437,7 +443,7 @@ cdef class FastLane:
         cdef char path[PATH]
         cdef int i, fd
         cdef const char *slash = strrchr(stdout, b"/")
-        if key >= POOLED or slash == NULL:
+        if key >= self._n_pooled or slash == NULL:
             return False
         cdef Py_ssize_t n = slash - stdout
         if len(self._folder) != n or memcmp(<char *>self._folder, stdout, n):
@@ -581,11 +587,15 @@ cdef class FastLane:
     cdef Py_ssize_t _n_children(self) noexcept:
         """How many children there are; -1: that cannot be told."""
         cdef char listed[CHILDREN]
-        cdef ssize_t i, size = pread(self._children, listed, CHILDREN, 0)
+        cdef ssize_t i, size = 1
         cdef Py_ssize_t n = 0
-        for i in range(size):
-            n += listed[i] == b" "
-        return -1 if size < 0 or size == CHILDREN else n
+        cdef long at = 0
+        while size > 0:  # what the kernel gives at a time is a page
+            size = pread(self._children, listed, CHILDREN, at)
+            at += size
+            for i in range(size):
+                n += listed[i] == b" "
+        return n if size == 0 else -1
 
 
 cdef int make_room(void **memory, Py_ssize_t *room, Py_ssize_t n, size_t each) except -1:

@@ -93,8 +93,10 @@ class Orphans:
     def look(self, leaders: Mapping[int, object]) -> None:
         """Find those that are new. Where there are none this costs a system call."""
         if self.fd >= 0:
-            listed = os.pread(self.fd, 1 << 16, 0)
-            if listed.count(b" ") == len(leaders) + len(self.keys):
+            n = at = 0
+            while listed := os.pread(self.fd, 1 << 12, at):  # what the kernel gives at a time is a page
+                n, at = n + listed.count(b" "), at + len(listed)
+            if n == len(leaders) + len(self.keys):
                 return
         for pid in children_of(os.getpid()):
             if pid not in leaders and pid not in self.keys:
