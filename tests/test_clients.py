@@ -13,7 +13,7 @@ import pytest
 from engines import InstantEngine
 
 from fastsched import Reason, Scheduler, Task, TaskStatus, ValidationError, Worker
-from fastsched.errors import ClosedError, TaskError
+from fastsched.errors import ClosedError, TaskError, UnknownIdError
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
@@ -84,6 +84,12 @@ def test_submissions_are_judged_at_once_and_all_or_nothing():
         assert list(scheduler.statuses()) == ["a"]
         with pytest.raises(KeyError):
             scheduler.status("b")
+        for ask in (scheduler.status, scheduler.cancel, scheduler.explain, scheduler.handle):
+            with pytest.raises(UnknownIdError, match=r"^there is no task aa; did you mean a\?$"):
+                ask("aa")
+        for ask in (scheduler.drain_worker, scheduler.remove_worker):
+            with pytest.raises(UnknownIdError, match=r"^there is no worker ww; did you mean w\?$"):
+                ask("ww")
         assert scheduler.submit_all([]) is not None
 
 

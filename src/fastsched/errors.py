@@ -7,11 +7,11 @@ user's file (`FormatError`), a missing extra (`MissingExtraError`), an interrupt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .names import show_name
+from .names import nearest, show_name
 
 __all__ = [
     "ClosedError",
@@ -26,6 +26,7 @@ __all__ = [
     "Problem",
     "RunInterrupted",
     "TaskError",
+    "UnknownIdError",
     "UnsatisfiableWarning",
     "ValidationError",
 ]
@@ -132,6 +133,18 @@ class TaskError(FastschedError):
     def __str__(self) -> str:
         cause = f" (because of {show_name(self.cause_id)})" if self.cause_id else ""
         return f"{show_name(self.task_id)} failed: {self.reason}{cause}{': ' if self.message else ''}{self.message}"
+
+
+class UnknownIdError(FastschedError, KeyError):
+    """There is no such task or worker; `name` is what was asked for."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.near = kind, name, nearest(name, known) if isinstance(name, str) else None
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {show_name(self.near)}?" if self.near else ""
+        return f"there is no {self.kind} {show_name(self.name)}{hint}"
 
 
 class ClosedError(FastschedError, RuntimeError):

@@ -10,6 +10,7 @@ came from.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
@@ -17,7 +18,7 @@ from operator import index
 import msgspec
 import numpy as np
 
-from .errors import InternalError
+from .errors import InternalError, UnknownIdError
 from .events import (
     AttemptCompleted,
     AttemptEnded,
@@ -55,6 +56,7 @@ __all__ = ["Snapshot", "State"]
 
 RUNNING = 2
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
+MANY = 10_000  # names among which one that was misspelt is looked for
 FORGOTTEN = Task("", "")  # stands for a task that has ended and is not needed any more
 
 
@@ -354,7 +356,7 @@ class State:
 
     def status(self, task_id: str) -> TaskStatus:
         """Where one task stands."""
-        return STATUS_OF_STATE[self._core.state_of(self._task[task_id])]
+        return STATUS_OF_STATE[self._core.state_of(self.index_of(task_id))]
 
     def statuses(self) -> dict[str, TaskStatus]:
         """Where every task stands, in the order of their submission."""
@@ -365,12 +367,18 @@ class State:
         return self.status(task_id) in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
     def index_of(self, task_id: str) -> int:
-        """Where a task stands in `ids`. Raises KeyError for an id that is not known."""
-        return self._task[task_id]
+        """Where a task stands in `ids`. Raises UnknownIdError, a KeyError, for an id that is not known."""
+        try:
+            return self._task[task_id]
+        except KeyError:
+            raise UnknownIdError("task", task_id, itertools.islice(self.ids, MANY)) from None
 
     def worker_index(self, worker_id: str) -> int:
-        """Where a worker stands in `workers`. Raises KeyError for an id that is not known."""
-        return self._worker[worker_id]
+        """Where a worker stands in `workers`. Raises UnknownIdError, a KeyError, for an id that is not known."""
+        try:
+            return self._worker[worker_id]
+        except KeyError:
+            raise UnknownIdError("worker", worker_id, itertools.islice(self.worker_ids, MANY)) from None
 
     def open_attempt(self, task: int) -> tuple[int, str]:
         """The last attempt of a task, and the id of its worker."""
@@ -389,7 +397,7 @@ class State:
 
     def presence(self, worker_id: str) -> str:
         """How a worker stands: live, draining, quarantined, on probation, expected or gone. Raises KeyError."""
-        worker = self._worker[worker_id]
+        worker = self.worker_index(worker_id)
         there = self._core.worker_columns()
         if not there["live"][worker]:
             return "expected" if there["expected"][worker] else "gone"
@@ -416,7 +424,7 @@ class State:
     def explain(self, task_id: str) -> Explanation:
         """Why a task stands where it does: in words and as data. Raises KeyError for an id that is not known."""
         workers = self.worker_ids
-        dependencies = [self._task[name] for name in self.tasks[self._task[task_id]].dependencies]
+        dependencies = [self._task[name] for name in self.tasks[self.index_of(task_id)].dependencies]
         return explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
 
     def snapshot(self) -> Snapshot:

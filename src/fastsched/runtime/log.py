@@ -8,18 +8,42 @@ from ..events import (
     AttemptCompleted,
     AttemptFailed,
     AttemptStarted,
+    CancelRequested,
     Event,
+    RoomReserved,
+    TaskCancelled,
     TaskFailed,
+    TaskOvertaken,
     TasksSubmitted,
     TaskUnsatisfiable,
+    WorkerDraining,
+    WorkerExpected,
+    WorkerJoined,
+    WorkerLeft,
     WorkerLost,
+    WorkerOnProbation,
     WorkerQuarantined,
+    WorkerResized,
+    WorkerTrusted,
 )
 from ..model import Reason
 from ..names import show_name
 
 __all__ = ["log_event", "logger"]
 
+WORDS: dict[type, str] = {
+    CancelRequested: "to be cancelled",
+    RoomReserved: "room is kept",
+    TaskCancelled: "cancelled",
+    TaskOvertaken: "overtaken for the first time",
+    WorkerDraining: "worker takes nothing more, and leaves when it is empty",
+    WorkerExpected: "worker is told to come up",
+    WorkerJoined: "worker is there",
+    WorkerLeft: "worker has left",
+    WorkerOnProbation: "worker is on probation",
+    WorkerResized: "worker has another capacity",
+    WorkerTrusted: "worker is trusted again",
+}
 logger = logging.getLogger("fastsched")
 logger.addHandler(logging.NullHandler())
 
@@ -64,4 +88,12 @@ def log_event(event: Event) -> None:
     elif isinstance(event, TasksSubmitted):
         logger.info("%d tasks submitted", len(event.tasks))
     else:
-        logger.info("%s", event)
+        logger.info("%s", words_of(event))
+
+
+def words_of(event: Event) -> str:
+    """What an event of which there is less to say is in words."""
+    words = WORDS.get(type(event), type(event).__name__)
+    worker = getattr(event, "worker", None)
+    names = (getattr(event, "task_id", None), getattr(event, "worker_id", None) or (worker and worker.worker_id))
+    return f"{words}: {', '.join(show_name(name) for name in names if name)}".removesuffix(": ")

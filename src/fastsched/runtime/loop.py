@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from msgspec import Raw
 
 from ..engines.base import Engine
-from ..errors import ClosedError, InternalError, JournalFull, ValidationError
+from ..errors import ClosedError, InternalError, JournalFull, UnknownIdError, ValidationError
 from ..events import (
     AttemptCompleted,
     AttemptEnded,
@@ -343,8 +343,8 @@ class Loop:
         self._bring_up(worker, now)
 
     def drain_worker(self, worker_id: str, now: int) -> None:
-        """Let a worker end what it runs, and then go. Raises KeyError where there is none of this id."""
-        leaving = self._workers[worker_id].leaving
+        """Let a worker end what it runs, and then go. Raises UnknownIdError where there is none of this id."""
+        leaving = self._presence_of(worker_id).leaving
         if not self.state.is_live(worker_id):
             self.remove_worker(worker_id, now)  # it is coming up, or is lost, and runs nothing
         elif not leaving:
@@ -352,12 +352,18 @@ class Loop:
 
     def remove_worker(self, worker_id: str, now: int) -> None:
         """Stop what a worker runs, which is tried elsewhere at no charge, and let it go."""
-        presence = self._workers[worker_id]
+        presence = self._presence_of(worker_id)
         presence.leaving = True
         if self._restarts.pop(worker_id, None) is None:
             self.engine.lose(worker_id, "it was removed")
         else:
             self._absorb(WorkerLeft(worker_id, now), now)
+
+    def _presence_of(self, worker_id: str) -> Presence:
+        presence = self._workers.get(worker_id)
+        if presence is None:
+            raise UnknownIdError("worker", worker_id, self._workers)
+        return presence
 
     # ------------------------------------------------------------ absorb
 
