@@ -680,3 +680,17 @@ def test_an_output_is_of_its_own_attempt_and_what_is_silent_leaves_no_file(make_
     wire.say(("leave", 0.0))
     assert wire.wait() == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@linux
+def test_who_is_left_behind_is_found_though_others_are_young(make_wire, mark):
+    """The memory of one attempt is looked at all the time; those that begin and end meanwhile are nobody's orphans."""
+    wire = make_wire()
+    wire.start(1, "sleep 30", limit_mb=1000)
+    for _ in range(30):
+        wire.start(2, "sleep 0.04")
+        wire.end_of(2)
+        wire.start(3, f"env -i setsid sleep {mark} & exit 0")
+        assert wire.end_of(3)[0] == 0 and not survivors(mark)
+    wire.say(("leave", 0.0))
+    assert wire.wait() == 0

@@ -190,9 +190,14 @@ class Custody:
 
     def members(self, attempt: Attempt) -> Found:
         """All processes of an attempt that live."""
-        self.orphans.look(self.running)
+        self.look()
         leader = [attempt.pid] if attempt.pid else []
         return descendants(leader + self.orphans_of(attempt))
+
+    def look(self) -> None:
+        """Find the orphans that are new. What is in the lane is none of them, and is taken over for that."""
+        self.take_over(0.0)
+        self.orphans.look(self.running)
 
     def orphans_of(self, attempt: Attempt) -> list[int]:
         """What it has left behind; when nothing else runs, also what has wiped both of its marks."""
@@ -213,7 +218,7 @@ class Custody:
                 attempt.peak_kib = peak_kib
             self.leaving.append(attempt)
         if self.leaving:
-            self.orphans.look(self.running)
+            self.look()
             self.leaving = [attempt for attempt in self.leaving if not self.clear(attempt)]
 
     def clear(self, attempt: Attempt) -> bool:
@@ -233,7 +238,7 @@ class Custody:
     def clear_again(self, attempt: Attempt, now: float) -> None:
         """See whether it is gone by now."""
         if attempt in self.leaving:
-            self.orphans.look(self.running)
+            self.look()
             if self.clear(attempt):
                 self.leaving.remove(attempt)
 
@@ -270,7 +275,7 @@ class Custody:
         """Kill what is left of children; whether nothing is. In a namespace, the end of the agent is theirs anyway."""
         until = time.monotonic() + GIVE_UP_S
         while time.monotonic() < until:
-            self.orphans.look(self.running)
+            self.look()
             if end_all(lambda: descendants(self.orphans.keys), PATIENCE_S) and not self.orphans.keys:
                 return True
             for pid, *_ in reap(()):

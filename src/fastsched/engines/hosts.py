@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..events import AttemptEnded, Report, Start, Usage
 from ..model import Reason
 from .capture import rescue
-from .processes import MOST_KEYS, Mark, sweep
+from .processes import AGENT_KEY, MOST_KEYS, Mark, sweep
 from .system import HAS_FAST_LANE, SIGKILL, Variables, send_signal, spawn
 from .wire import Inbox, pack_start
 
@@ -133,7 +133,7 @@ def spawn_agent(
         [],
         cwd=cwd,
         stdin=os.devnull,
-        mark=mark.number,
+        mark=mark.number and mark.number + AGENT_KEY,
         keep_stderr=True,
         channel=channel,
         spaces=spaces,

@@ -29,7 +29,8 @@ __all__ = ["Mark", "Orphans", "children_of", "descendants", "end_all", "sweep"]
 # As bits of the second mark, from below. The highest one that is set, TOP or a lower one, says that it is a mark.
 KEY_BITS, AGENT_BITS, RUN_BITS, TOP = 14, 12, 32, 62
 BODY = (1 << (KEY_BITS + AGENT_BITS + RUN_BITS)) - 1
-MOST_KEYS = (1 << KEY_BITS) - 1  # attempts of an agent at a time; 0 is the agent itself
+AGENT_KEY = (1 << KEY_BITS) - 1  # of the agent itself: the largest, for who has no privilege can only go below it
+MOST_KEYS = AGENT_KEY - 1  # attempts of an agent at a time
 MOST_AGENTS = (1 << AGENT_BITS) - 1  # of a run at a time
 LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # it is an option of the kernel's
 Found = set[tuple[int, int]]  # process ids, and when each began
@@ -53,7 +54,7 @@ class Mark:
         run = int(digest, 16) % (1 << RUN_BITS)
         self.body = ((run << AGENT_BITS) + self.agent) << KEY_BITS
         top = 1 << min(TOP, limit.bit_length() - 2)
-        #: The second mark of the agent, to which the key of an attempt is added; 0: there is no room for one.
+        #: To which a key is added, and then it is the second mark; 0: there is no room for one.
         self.number = top + self.body if top > BODY else 0
 
     def is_on(self, pid: int, *, whole_run: bool = False) -> bool:
@@ -70,11 +71,13 @@ def key_of(pid: int, number: int, name: str) -> int | None:
     """Of which attempt a process is, by the mark of its agent and the name of the variable; None: nobody can tell."""
     mark = mark_of(pid)
     if number and BODY < mark < 1 << 63 and (mark & BODY) >> KEY_BITS == (number & BODY) >> KEY_BITS:
-        return mark % (1 << KEY_BITS) or None
+        key = mark % (1 << KEY_BITS)
+        if key not in (0, AGENT_KEY):
+            return key
     for variable in environment_of(pid):
         if variable.startswith(name.encode() + b"="):
-            key = variable.rpartition(b".")[2]
-            return int(key) if key.isdigit() else None
+            said = variable.rpartition(b".")[2]
+            return int(said) if said.isdigit() else None
     return None
 
 
