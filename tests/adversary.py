@@ -198,6 +198,8 @@ class Adversary:
         state = self.machine.workers[worker]
         if not state.live and self.rng.random() < 0.7:
             self.do("join", worker)
+        elif not state.live and not state.expected:
+            self.do("expect", worker)
         elif state.draining:
             self.do(self.rng.choice(["join", "lose", "leave"]), worker)
         elif state.live:
@@ -210,6 +212,10 @@ class Adversary:
             self.core.add_worker(worker, self.now)
             self.machine.advance(self.now)
             self.machine.join(worker)
+        elif what == "expect":
+            self.core.expect_worker(worker, self.now)
+            self.machine.advance(self.now)
+            self.machine.expect(worker)
         elif what == "drain":
             self.core.drain_worker(worker, self.now)
             self.machine.advance(self.now)

@@ -167,6 +167,9 @@ class Machine:
             worker.trust, worker.strikes, worker.terms, worker.clean = "TRUSTED", 0, 0, len(self.log)
         worker.live, worker.expected, worker.draining = True, False, False
 
+    def expect(self, w):
+        self.workers[w].expected = True
+
     def drain(self, w):
         self.workers[w].draining = True
         self.leave_if_drained(w)

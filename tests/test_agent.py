@@ -40,7 +40,7 @@ class Wire:
         self.mark = Mark(uuid.uuid4().hex, 7)
         self.channel, theirs = socket.socketpair()
         with theirs:
-            self.pid, self.pidfd = spawn_agent(self.mark, theirs.fileno(), "w", ENVIRONMENT, None, spaces)
+            self.pid, self.pidfd = spawn_agent(self.mark, theirs.fileno(), "w", None, spaces)
         self.inbox = Inbox()
         self.heard = []
         settings = {
@@ -237,7 +237,7 @@ def test_what_lay_in_its_socket_while_it_was_stopped_counts(make_wire, mark):
     assert wire.end_of(1)[3] == "CANCELLED"
 
 
-def test_a_signal_ends_it_in_good_order(make_wire, mark):
+def test_a_signal_ends_it_in_good_order_and_what_it_ran_is_not_cancelled(make_wire, mark):
     wire = make_wire()
     wire.start(1, f"sleep {mark}")
     wait_for(lambda: survivors(mark))
@@ -245,7 +245,10 @@ def test_a_signal_ends_it_in_good_order(make_wire, mark):
     time.sleep(0.2)
     assert survivors(mark), "Ctrl-C is for its scheduler"
     os.kill(wire.pid, signal.SIGTERM)
-    assert wire.end_of(1)[3] == "CANCELLED" and wire.wait() == 0
+    assert os.waitstatus_to_exitcode(wire.wait()) == 143 and not survivors(mark)
+    while wire.hear():
+        pass
+    assert ("ended", 1) not in [said[:2] for said in wire.heard], "nobody has asked for its end: it is lost"
 
 
 def test_after_leave_nothing_is_started(make_wire, tmp_path):
@@ -533,6 +536,7 @@ def test_an_attempt_with_a_limit_has_a_cgroup_that_tells_what_happened(fake_cgro
     Path(cgroup.path, "memory.peak").write_text(str(300 << 20))
     keeper = Custody.__new__(Custody)
     attempt = Attempt(1, pid, 0.0, None, None)
+    attempt.status = signal.SIGKILL
     assert keeper.leave_cgroup(cgroup, attempt)
     assert (attempt.reason, attempt.peak_kib) == ("OUT_OF_MEMORY", 300 << 10) and "300 MB" in attempt.text
     assert not os.path.exists(cgroup.path) and not cgroup.remove()

@@ -253,7 +253,7 @@ def test_what_only_an_expected_worker_could_hold_waits_until_no_other_will_come(
     state = open_state([], [])
     (told,) = state.absorb(WorkerExpected(Worker("w", 2, 128), 0), 0)
     assert told.worker.worker_id == "w"
-    with pytest.raises(InternalError, match="is known"):
+    with pytest.raises(InternalError, match="expected already"):
         state.absorb(WorkerExpected(Worker("w", 2, 128), 0), 0)
     _, stuck = state.absorb(TasksSubmitted([Task("a", "x", (), 2), Task("b", "x", (), 3)], 1), 1)
     assert stuck.task_id == "b" and state.decide(1) == []

@@ -69,7 +69,7 @@ class Live:
 def running(*names):
     """Whether these tasks run now."""
     try:
-        statuses = {t["task_id"]: t["status"] for t in ask_run(find_run(None), "tasks")}
+        statuses = {t["task_id"]: t["status"] for t in ask_run(find_run(None), "tasks", task_ids=names)}
     except Exception:
         return False
     return all(statuses[name] == "RUNNING" for name in names)

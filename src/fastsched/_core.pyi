@@ -187,6 +187,10 @@ class Facts(Tables):
         """Book that a known worker has come, with all its capacity free and a clean name: a new incarnation. Of one
         that drains, that it stays. Raises InternalError where it was there."""
 
+    def expect_worker(self, worker: int, now: int) -> None:
+        """Book that a known worker, which is not there, will come: what only it could hold waits for it. Raises
+        InternalError where it is there, or was expected already."""
+
     def add_resources(self, capacity: npt.NDArray[Any]) -> None:
         """Count m more resources, of which the workers have capacity (W, m) and no task has asked for any yet."""
 

@@ -245,6 +245,15 @@ cdef class Facts(Tables):
         self._show(worker)
         self.total_stale = self.most_stale = True
 
+    def expect_worker(self, int32_t worker, now):
+        """Book that a worker that is not there will come. See the .pyi."""
+        self._check_open(now)
+        self._check_worker(worker)
+        if self.live[worker] or self.expected[worker]:
+            raise InternalError(f"worker {worker} is to come, and is there or was expected already")
+        self.expected[worker] = 1
+        self.most_stale = True
+
     def add_resources(self, capacity):
         """Count more resources: what the workers have of them; no task has asked for any yet. See the .pyi."""
         cdef int32_t worker

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TypeVar, overload
 
+import numpy as np
+
 from .events import AttemptCompleted, AttemptFailed
 from .model import Reason
 from .plan import CODE_OF_REASON, REASON_OF_CODE, Attempt
@@ -100,7 +102,7 @@ class AttemptLog(Sequence[Attempt]):
 
     def of_task(self, task: int) -> list[Attempt]:
         """The attempts of a task that have ended, in their order."""
-        return [self[row] for row, whose in enumerate(self._task) if whose == task]
+        return [self[row] for row in np.nonzero(np.frombuffer(self._task, np.intc) == task)[0].tolist()]
 
     def files_of(self, task: int, attempt: int) -> tuple[str, str]:
         """Where an attempt's stdout and stderr are; "" where they are not kept."""

@@ -1,7 +1,8 @@
 """The command line: reads files, picks workers, reports. The only room that wires concrete things together.
 
-Exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours (with a traceback), 130 interrupted,
-141 whoever read the output has gone. Only what a user can do wrong is 2; an error that nobody foresaw is not.
+Exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours (with a traceback), 74 the journal
+could not be kept, 130 interrupted, 141 whoever read the output has gone. Only what a user can do wrong is 2; an error
+that nobody foresaw is not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .errors import (
     FormatError,
     InternalError,
     JournalDamaged,
+    JournalError,
     MissingExtraError,
     RunInterrupted,
     UnsatisfiableWarning,
@@ -39,6 +41,7 @@ from .graph import CompiledGraph, WorkerTable, read_both
 from .model import TaskStatus, Worker
 from .names import show_name
 from .planner import FITS, schedule
+from .policy import Policy
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
 from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
@@ -47,19 +50,23 @@ from .runtime.loop import Rhythm
 from .runtime.run import play
 from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings
 from .units import MB_OF_UNIT, read_megabytes, read_seconds
-from .verbs import RUN_HELP, add_verbs, past_run
+from .verbs import RUN_HELP, add_format, add_verbs, past_run
 
 __all__ = ["main"]
 
-COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 70, 130, 141
+COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 70, 74, 130, 141
 SHAPE = re.compile(
     r"(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)x(\d{1,12}(?:\.\d+)?)([KMGT]?)B?((?:,\w+=\d{1,12})*)", re.IGNORECASE | re.ASCII
 )
+AS_BEFORE = object()  # what a retry does after failures, where it is not told
+INHERITED = ("lease", "grace", "containment", "output_cap")  # by a run that is taken up
 MOST_WORKERS = 100_000  # that shapes can ask for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the arguments, do it, answer the exit code."""
+    if sys.stdout is None:  # it was closed
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") != "backslashreplace" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to stop
@@ -119,8 +126,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastsched",
         description="Plan and run graphs of commands.",
-        epilog="exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours, 130 interrupted, "
-        "141 the reader of the output has gone",
+        epilog="exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours, 74 the "
+        "journal could not be kept, 130 interrupted, 141 the reader of the output has gone",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastsched {__version__}")
@@ -167,13 +174,15 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     resume.set_defaults(do=do_resume, parser=resume)
+    add_format(resume)
     resume.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
     resume.add_argument(
         "--accept-damage",
         action="store_true",
         help="go on with what is whole of a damaged journal; the rest is kept aside in its folder",
     )
-    add_watching(resume)
+    add_watching(resume, "that of the run")
+    resume.set_defaults(lease=None, grace=None, containment=None, output_cap=None)
 
     retry = commands.add_parser(
         "retry",
@@ -183,15 +192,18 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     retry.set_defaults(do=do_retry, parser=retry, dry_run=False, no_journal=False, run_dir=None)
+    add_format(retry)
     retry.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
     retry.add_argument("--failed", action="store_true", required=True, help="those that failed, or did not start")
-    add_running(retry)
+    add_running(retry, "that of the run")
+    retry.add_argument("--accept-damage", action="store_true", help="though the journal of that run is damaged")
+    retry.set_defaults(max_retries=None, max_fails=AS_BEFORE, lease=None, grace=None, containment=None, output_cap=None)
     add_verbs(commands)
     return parser
 
 
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """The options that say how commands are run."""
+def add_running(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """The options that say how commands are run; `default`: what their defaults are, where they are not fixed."""
     parser.add_argument("-j", dest="jobs", type=positive, metavar="N", help="one worker, with N cores of this machine")
     parser.add_argument(
         "--retries",
@@ -199,50 +211,63 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         type=whole,
         default=3,
         metavar="N",
-        help="failures a task survives, where it does not say so itself (default: 3)",
+        help=f"failures a task survives, where it does not say so itself (default: {default or 3})",
     )
     parser.add_argument(
         "--timeout", type=positive_duration, metavar="D", help="what an attempt may take, such as 90s or 1h30m"
     )
     ending = parser.add_mutually_exclusive_group()
     ending.add_argument(
-        "-k", "--keep-going", dest="max_fails", action="store_const", const=None, help="after failures too (default)"
+        "-k",
+        "--keep-going",
+        dest="max_fails",
+        action="store_const",
+        const=None,
+        help=f"after failures too{'' if default else ' (default)'}",
     )
     ending.add_argument(
         "--fail-fast", dest="max_fails", action="store_const", const=1, help="start nothing more after a failure"
     )
     ending.add_argument("--max-fails", type=positive, metavar="N", help="start nothing more after N failures")
-    add_watching(parser)
+    add_watching(parser, default)
 
 
-def add_watching(parser: argparse.ArgumentParser) -> None:
+def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
     """The options of whoever watches a run."""
     parser.add_argument(
         "--lease",
         type=positive_duration,
         default=10.0,
         metavar="D",
-        help="a worker that is silent for longer is lost (default: 10s)",
+        help=f"a worker that is silent for longer is lost (default: {default or '10s'})",
     )
     parser.add_argument(
         "--grace",
         type=duration,
         default=5.0,
         metavar="D",
-        help="time between asking commands to end and killing them (default: 5s)",
+        help=f"time between asking commands to end and killing them (default: {default or '5s'})",
     )
     parser.add_argument(
         "--containment",
         choices=CONTAINMENTS,
         default="auto",
-        help="how the processes of a command are held together; `fastsched doctor` says what there is (default: auto)",
+        help="how the processes of a command are held together; `fastsched doctor` says what there is "
+        f"(default: {default or 'auto'})",
     )
     parser.add_argument(
         "--output-cap",
         type=size,
         default=OUTPUT_CAP_MB,
         metavar="SIZE",
-        help=f"what is kept of the stdout and of the stderr of an attempt at most (default: {OUTPUT_CAP_MB}M)",
+        help="what is kept of the stdout and of the stderr of an attempt at most "
+        f"(default: {default or f'{OUTPUT_CAP_MB}M'})",
+    )
+    parser.add_argument(
+        "--notify",
+        metavar="COMMAND",
+        help="for the shell, when a task has failed for good and at the end, with FASTSCHED_EVENT (failed, ended), "
+        "FASTSCHED_FAILURES, FASTSCHED_TASK_ID and FASTSCHED_REASON",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
@@ -266,7 +291,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)"
     )
     parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
-    parser.add_argument("--format", choices=("human", "json", "jsonl"), default="human", help="(default: %(default)s)")
+    add_format(parser)
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -397,11 +422,16 @@ def do_run(arguments: argparse.Namespace) -> int:
             "planned (fastsched plan) and not run",
         )
     graph, table = read_both(CompiledGraph, job.tasks, pick_workers(arguments, job))
-    return run_graph(arguments, job.name, graph, table, arguments.cwd)
+    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy())
 
 
 def run_graph(
-    arguments: argparse.Namespace, name: str, graph: CompiledGraph, table: WorkerTable, cwd: str | None
+    arguments: argparse.Namespace,
+    name: str,
+    graph: CompiledGraph,
+    table: WorkerTable,
+    cwd: str | None,
+    policy: Policy,
 ) -> int:
     """Run tasks that have been read."""
     if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
@@ -411,8 +441,9 @@ def run_graph(
         journal=None if arguments.no_journal or not len(graph) else folder,
         run_dir=folder,
         max_retries=arguments.max_retries,
-        rank=getattr(arguments, "rank", "critical-path"),
-        fit=getattr(arguments, "fit", "most-free"),
+        rank=arguments.rank,
+        fit=arguments.fit,
+        policy=policy,
         cwd=cwd,
         rhythm=rhythm_of(arguments),
         timeout=arguments.timeout,
@@ -431,8 +462,9 @@ def do_resume(arguments: argparse.Namespace) -> int:
         journal=folder,
         rhythm=rhythm_of(arguments),
         accept_damage=arguments.accept_damage,
-        containment=arguments.containment,
-        output_cap_mb=arguments.output_cap,
+        containment=arguments.containment or "auto",
+        output_cap_mb=arguments.output_cap or OUTPUT_CAP_MB,
+        inherited=[name for name in INHERITED if getattr(arguments, name) is None],
     )
     session = Session(settings, CompiledGraph([]), None, settled=True, fresh=False)
     code = watch(arguments, session)
@@ -444,6 +476,8 @@ def do_resume(arguments: argparse.Namespace) -> int:
 def do_retry(arguments: argparse.Namespace) -> int:
     """`fastsched retry --failed`: a new run of what failed in another."""
     past = past_run(find_run(arguments.run))
+    if past.damage and not arguments.accept_damage:
+        raise JournalDamaged(str(past.folder), past.damage.n_good, past.damage.n_lost, str(past.damage))
     statuses = past.ledger.state.statuses()
     wanted = {task_id for task_id, status in statuses.items() if status is not TaskStatus.COMPLETED}
     tasks = [
@@ -458,18 +492,36 @@ def do_retry(arguments: argparse.Namespace) -> int:
     if not tasks:
         print(f"{past.folder}: every task completed; there is nothing to retry")
         return COMPLETED
-    workers: Sequence[Worker] = past.opened.workers
+    opened = past.opened
+    before = {
+        "max_retries": opened.max_retries,
+        "timeout": opened.timeout_s,
+        "lease": opened.lease_s,
+        "grace": opened.grace_s,
+        "containment": opened.containment,
+        "output_cap": opened.output_cap_mb,
+        "rank": opened.rank,
+        "fit": opened.fit,
+    }
+    for what, value in before.items():
+        if getattr(arguments, what, None) is None:
+            setattr(arguments, what, value)
+    if arguments.max_fails is AS_BEFORE:
+        arguments.max_fails = opened.max_fails
+    workers: Sequence[Worker] = opened.workers
     if arguments.jobs:
         workers = [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
     graph, table = read_both(CompiledGraph, tasks, workers)
     if not arguments.quiet:
         print(f"running {count(len(tasks), 'task')} of {past.folder} again, as a new run", file=sys.stderr)
-    return run_graph(arguments, past.opened.name, graph, table, past.opened.cwd)
+    return run_graph(arguments, opened.name, graph, table, opened.cwd, opened.policy)
 
 
 def rhythm_of(arguments: argparse.Namespace) -> Rhythm:
     """How often signs of life are given, and how long is waited for them."""
-    return Rhythm(min(1.0, arguments.lease / 4), arguments.lease, arguments.grace)
+    usual = Rhythm()
+    lease = usual.lease_s if arguments.lease is None else arguments.lease
+    return Rhythm(min(1.0, lease / 4), lease, usual.grace_s if arguments.grace is None else arguments.grace)
 
 
 def watch(arguments: argparse.Namespace, session: Session) -> int:
@@ -477,8 +529,8 @@ def watch(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(levelname)s %(message)s")
     began = time.perf_counter()
-    form = getattr(arguments, "format", "human")
-    watched = show_progress(session, arguments.grace, quiet=arguments.quiet, verbose=arguments.verbose)
+    form = arguments.format
+    watched = show_progress(session, quiet=arguments.quiet, verbose=arguments.verbose)
     try:
         with short_warnings(), watched as progress:
 
@@ -487,11 +539,16 @@ def watch(arguments: argparse.Namespace, session: Session) -> int:
                     write_lines([event_as_json(event)])
                 progress(event)
 
-            result = play(session, tell, None)
+            result = play(session, tell, arguments.notify)
     except RunInterrupted as interruption:
         report_run(interruption.run, session.messages, time.perf_counter() - began, form, session.levels)
         if session.journal is not None and form == "human":
             print(f"fastsched resume {interruption.run.run_dir} goes on with it")
         raise
+    except JournalError as error:
+        if session.loop is None:
+            raise  # it could not even begin
+        print(f"fastsched: {error}; fastsched resume {session.folder} goes on with what was kept", file=sys.stderr)
+        return DISK_FAILED
     report_run(result, session.messages, time.perf_counter() - began, form, session.levels)
     return COMPLETED if result.all_completed else TASK_FAILED

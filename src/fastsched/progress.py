@@ -34,9 +34,8 @@ def count(amount: int, noun: str) -> str:
 class Progress:
     """Counts events, and hands each on with a line where one is worth it, until the run is being stopped."""
 
-    def __init__(self, session: Session, grace_s: float, show: Callable[[Progress, str], object]) -> None:
+    def __init__(self, session: Session, show: Callable[[Progress, str], object]) -> None:
         self.session = session
-        self.grace_s = grace_s
         self.show = show
         self.ended = self.running = self.failed = self.misfits = self.total = 0
         self.stopping = False
@@ -112,7 +111,8 @@ class Progress:
             if self.stopping:
                 return ""
             self.stopping = True
-            return f"stopping {count(self.running, 'command')} (up to {self.grace_s:g} s; Ctrl-C again kills)"
+            grace_s = self.session.loop.rhythm.grace_s
+            return f"stopping {count(self.running, 'command')} (up to {grace_s:g} s; Ctrl-C again kills)"
         self.running -= 1
         onward = "retrying" if event.will_retry else "no retry left"
         if event.reason is Reason.CANCELLED:
@@ -123,14 +123,14 @@ class Progress:
 
 
 @contextlib.contextmanager
-def show_progress(session: Session, grace_s: float, *, quiet: bool, verbose: bool) -> Iterator[Progress]:
+def show_progress(session: Session, *, quiet: bool, verbose: bool) -> Iterator[Progress]:
     """A bar where there is a terminal and `rich`; else a line now and then; and failures as they come.
 
     `quiet`: nothing is shown. `verbose`: what happens is in the log already, and only that the run stops is shown.
     """
     if quiet or verbose:
         yield Progress(
-            session, grace_s, lambda progress, line: print_line(line) if progress.stopping and not quiet else None
+            session, lambda progress, line: print_line(line) if progress.stopping and not quiet else None
         )
         return
     try:
@@ -142,7 +142,7 @@ def show_progress(session: Session, grace_s: float, *, quiet: bool, verbose: boo
     else:
         plain = not sys.stderr.isatty()
     if plain:
-        with telling_the_rest(Progress(session, grace_s, PlainLines())) as progress:
+        with telling_the_rest(Progress(session, PlainLines())) as progress:
             yield progress
         return
     columns = (
@@ -165,7 +165,7 @@ def show_progress(session: Session, grace_s: float, *, quiet: bool, verbose: boo
             if line:
                 bar.console.print(line, markup=False, highlight=False)
 
-        with telling_the_rest(Progress(session, grace_s, show)) as progress:
+        with telling_the_rest(Progress(session, show)) as progress:
             yield progress
 
 

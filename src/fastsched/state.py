@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -54,7 +55,7 @@ from .policy import Policy
 
 __all__ = ["Snapshot", "State"]
 
-RUNNING = 2
+RUNNING, FAILED, CANCELLED = 2, 5, 7
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
 MANY = 10_000  # names among which one that was misspelt is looked for
 FORGOTTEN = Task("", "")  # stands for a task that has ended and is not needed any more
@@ -283,10 +284,14 @@ class State:
             return [fact]
         if isinstance(fact, WorkerExpected):
             capacity = WorkerTable([fact.worker], self.resources).capacity
-            if fact.worker.worker_id in self._worker:
-                raise InternalError(f"worker {fact.worker.worker_id!r} is new, and is known")
-            self._core.add_workers(capacity, now, expected=True)
-            self._add_worker(fact.worker)
+            worker = self._worker.get(fact.worker.worker_id)
+            if worker is None:
+                self._core.add_workers(capacity, now, expected=True)
+                self._add_worker(fact.worker)
+            else:
+                self._core.expect_worker(worker, now)
+                self._core.resize_worker(worker, capacity[0], now)
+                self.workers[worker] = fact.worker
             return [fact]
         worker = self._worker[fact.worker_id]
         if isinstance(fact, WorkerJoined):
@@ -404,6 +409,10 @@ class State:
         trust = ("live", "quarantined", "on probation")[there["trust"][worker]]
         return "draining" if there["draining"][worker] else trust
 
+    def draining(self) -> list[str]:
+        """The workers that take nothing more, and leave when they are empty."""
+        return [self.worker_ids[w] for w in np.nonzero(self._core.worker_columns()["draining"])[0].tolist()]
+
     def knows_worker(self, worker_id: str) -> bool:
         """Whether there is, or ever was, such a worker."""
         return worker_id in self._worker
@@ -426,6 +435,29 @@ class State:
         workers = self.worker_ids
         dependencies = [self._task[name] for name in self.tasks[self.index_of(task_id)].dependencies]
         return explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
+
+    def stands(self, tasks: Sequence[int]) -> list[dict[str, Any]]:
+        """Where some tasks stand, by their indices: id, status, attempts, worker of the last, reason and cause."""
+        columns, chosen = self._core.columns(), np.asarray(tasks, dtype=np.int64)
+        names = ("state", "attempt", "worker", "reason", "cause")
+        return [
+            {
+                "task_id": self.ids[task],
+                "status": STATUS_OF_STATE[state],
+                "attempts": attempt,
+                "worker_id": self.worker_ids[worker] if worker >= 0 else None,
+                "reason": REASON_OF_CODE[reason] if state >= FAILED else None,
+                "cause_id": self.ids[cause] if state >= FAILED and cause >= 0 else None,
+            }
+            for task, state, attempt, worker, reason, cause in zip(
+                tasks, *(columns[name][chosen].tolist() for name in names)
+            )
+        ]
+
+    def of_interest(self) -> list[int]:
+        """The tasks that run or have failed by themselves, by their indices."""
+        chosen: list[int] = np.nonzero(np.isin(self._core.columns()["state"], (RUNNING, FAILED, CANCELLED)))[0].tolist()
+        return chosen
 
     def snapshot(self) -> Snapshot:
         """How many tasks stand where, now."""

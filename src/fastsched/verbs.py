@@ -7,20 +7,22 @@ A run is reached through its folder: by the socket of its scheduler while it liv
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import os
 import platform
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .engines.local import local_levels, this_machine
-from .errors import FastschedError, JournalLocked
+from .errors import FastschedError, JournalLocked, UnknownIdError
 from .gantt import show_seconds
 from .model import TaskStatus
-from .names import fit_width, nearest, show_name, width_of
+from .names import fit_width, show_name, width_of
 from .progress import count
 from .report import report_run, show_capacity, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
@@ -33,6 +35,7 @@ __all__ = ["RUN_HELP", "add_verbs", "past_run"]
 COMPLETED, TASK_FAILED = 0, 1
 FOLLOW_S = 0.2  # between two looks at a file that grows
 SHOWN_TASKS = 20
+PAGE = 5000  # tasks that are asked for at a time
 WHEN_INTERRUPTED = ", when the run was interrupted; fastsched resume runs it again"
 
 
@@ -111,12 +114,26 @@ def look(folder: Path, do: str, **arguments: Any) -> Any:
             pass
         try:
             past = PastRun(folder)
-            if do == "overview":
-                return past.view.overview(now=past.now)
-            return getattr(past.view, do)(**arguments)
         except JournalLocked:
             time.sleep(FOLLOW_S)  # its scheduler is just beginning, or ending
+            continue
+        warn_of_damage(past)
+        if do == "overview":
+            return past.view.overview(now=past.now)
+        return getattr(past.view, do)(**arguments)
     raise FastschedError(f"{folder} is held by a scheduler that does not answer")
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Say it on stderr, where that was not said before."""
+    print(f"fastsched: warning: {message}", file=sys.stderr)
+
+
+def warn_of_damage(past: PastRun) -> None:
+    """What is told of a damaged journal is told of what is whole of it."""
+    if past.damage:
+        warn_once(f"the journal in {past.folder} is damaged: {past.damage}; this is what is whole of it")
 
 
 def past_run(folder: Path) -> PastRun:
@@ -127,24 +144,38 @@ def past_run(folder: Path) -> PastRun:
         raise FastschedError(f"{error}; fastsched status says where it stands") from None
 
 
-def look_at_task(folder: Path, do: str, task_id: str) -> Any:
-    """What can be seen of one task. Raises FastschedError that names the nearest, where there is no such task."""
+@contextlib.contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """An id that is not known is told with the run that does not know it, and the id that was probably meant."""
     try:
-        return look(folder, do, task_id=task_id)
-    except KeyError:
-        near = nearest(task_id, [task["task_id"] for task in look(folder, "tasks")])
-        hint = f"; did you mean {show_name(near)}?" if near else ""
-        raise FastschedError(f"{folder} has no task {show_name(task_id)}{hint}") from None
+        yield
+    except UnknownIdError as error:
+        hint = f"; did you mean {show_name(error.near)}?" if error.near else ""
+        raise FastschedError(f"{folder} has no {error.kind} {show_name(error.name)}{hint}") from None
+
+
+def every_task(folder: Path) -> Iterator[dict[str, Any]]:
+    """Where every task stands, asked for in pieces, so that a scheduler is not kept from its run."""
+    first: int | None = 0
+    while first is not None:
+        page = look(folder, "page", first=first, most=PAGE)
+        yield from page["rows"]
+        first = page["next"]
 
 
 def do_status(arguments: argparse.Namespace) -> int:
     """`fastsched status`."""
     folder = find_run(arguments.run)
     overview = look(folder, "overview")
+    n_left = 0
     if arguments.tasks:
-        tasks = [task for name in arguments.tasks for task in look_at_tasks(folder, [name])]
+        with naming(folder):
+            tasks = look(folder, "tasks", task_ids=arguments.tasks)
+    elif arguments.all or arguments.format != "human":
+        tasks = list(every_task(folder))
     else:
-        tasks = look(folder, "tasks")
+        page = look(folder, "page", first=0, most=SHOWN_TASKS, of_interest=True)
+        tasks, n_left = page["rows"], page["left"]
     if arguments.format == "json":
         write_json({"run": str(folder), **overview, "tasks": tasks})
         return COMPLETED
@@ -157,34 +188,18 @@ def do_status(arguments: argparse.Namespace) -> int:
     print(f"{folder}{name}: {overview['state']} after {show_seconds(overview['seconds'])}; {counts}")
     if levels:
         print(f"  commands are held together by: {levels['containment']}; memory is limited by: {levels['memory']}")
-    chosen = tasks if arguments.all or arguments.tasks else [task for task in tasks if is_of_interest(task)]
-    width = max([10, *(width_of(show_name(task["task_id"])) for task in chosen[:SHOWN_TASKS])])
-    shown = chosen if arguments.all or arguments.tasks else chosen[:SHOWN_TASKS]
-    for task in shown:
+    width = max([10, *(width_of(show_name(task["task_id"])) for task in tasks[:SHOWN_TASKS])])
+    for task in tasks:
         line = f"{fit_width(show_name(task['task_id']), min(width, 40), '...')}  {describe(task)}"
         print(f"  {line}{WHEN_INTERRUPTED if overview['state'] == 'interrupted' and is_open(task) else ''}")
-    if len(chosen) > len(shown):
-        print(f"  and {count(len(chosen) - len(shown), 'more task')}; --all lists every task")
+    if n_left:
+        print(f"  and {count(n_left, 'more task')} that run or failed; --all lists every task")
     return COMPLETED
-
-
-def look_at_tasks(folder: Path, names: Sequence[str]) -> Any:
-    """Where some tasks stand."""
-    try:
-        return look(folder, "tasks", task_ids=list(names))
-    except KeyError as error:
-        raise FastschedError(f"{folder} has no task {show_name(str(error.args[0]))}") from None
 
 
 def is_open(task: dict[str, Any]) -> bool:
     """Whether an attempt runs, or ran when nobody was there any more to see its end."""
     return bool(task["status"] == "RUNNING")
-
-
-def is_of_interest(task: dict[str, Any]) -> bool:
-    """Whether a person wants to see it without asking: it runs, or failed by itself."""
-    status: str = task["status"]
-    return status == "RUNNING" or (status == "FAILED" and task["reason"] != "DEPENDENCY")
 
 
 def describe(task: dict[str, Any]) -> str:
@@ -203,7 +218,8 @@ def do_logs(arguments: argparse.Namespace) -> int:
     folder = find_run(arguments.run)
     follower = Follower(arguments.stderr)
     while True:
-        attempts = look_at_task(folder, "attempts", arguments.task)
+        with naming(folder):
+            attempts = look(folder, "attempts", task_id=arguments.task)
         wanted = [a for a in attempts if arguments.attempt in (None, a["attempt"])]
         if wanted and not wanted[-1]["stdout"]:
             raise FastschedError(f"the outputs of {folder} were not kept")
@@ -211,13 +227,16 @@ def do_logs(arguments: argparse.Namespace) -> int:
             follower.show(attempt)
         (task,) = look(folder, "tasks", task_ids=[arguments.task])
         over = task["status"] in ("COMPLETED", "FAILED") or (arguments.attempt and wanted and "end" in wanted[-1])
-        if not arguments.follow or over:
+        is_left = arguments.follow and not over and look(folder, "overview")["state"] == "interrupted"
+        if not arguments.follow or over or is_left:
             if wanted:
                 follower.show(wanted[-1])  # what came between the two looks
             elif arguments.attempt:
                 raise FastschedError(f"{show_name(arguments.task)} has no attempt {arguments.attempt}")
             elif not arguments.follow:
                 print(f"{show_name(arguments.task)} has not started; fastsched explain says why", file=sys.stderr)
+            if is_left:
+                print(f"{folder} was interrupted; fastsched resume goes on with it", file=sys.stderr)
             return COMPLETED
         time.sleep(FOLLOW_S)
 
@@ -257,14 +276,17 @@ class Follower:
 def do_explain(arguments: argparse.Namespace) -> int:
     """`fastsched explain`."""
     folder = find_run(arguments.run)
-    explained = look_at_task(folder, "explain", arguments.task)
+    with naming(folder):
+        explained = look(folder, "explain", task_id=arguments.task)
     if arguments.format == "json":
         write_json(explained)
     elif arguments.format == "jsonl":
         write_lines([explained])
     else:
-        is_past = explained["status"] == "RUNNING" and look(folder, "overview")["state"] == "interrupted"
-        end = WHEN_INTERRUPTED if is_past else ""
+        is_open = explained["status"] in ("PENDING", "RUNNING")
+        end = ""
+        if is_open and look(folder, "overview")["state"] == "interrupted":
+            end = WHEN_INTERRUPTED if explained["status"] == "RUNNING" else ", as it was when the run was interrupted"
         print(f"{show_name(explained['task_id'])} is {explained['status']}: {explained['text']}{end}")
     return COMPLETED
 
@@ -274,12 +296,10 @@ def do_cancel(arguments: argparse.Namespace) -> int:
     folder = find_run(arguments.run)
     for task_id in arguments.task:
         try:
-            cancelled = ask_run(folder, "cancel", task_id=task_id)
+            with naming(folder):
+                cancelled = ask_run(folder, "cancel", task_id=task_id)
         except NotLiveError:
             raise FastschedError(f"{folder} is not live; there is nothing to cancel") from None
-        except KeyError:
-            look_at_task(folder, "explain", task_id)  # which says what may have been meant
-            raise
         print(f"{show_name(task_id)}: {'cancelled' if cancelled else 'it had ended already'}")
     return COMPLETED
 
@@ -291,11 +311,10 @@ def do_workers(arguments: argparse.Namespace) -> int:
         if worker_id is None:
             continue
         try:
-            ask_run(folder, verb, worker_id=worker_id)
+            with naming(folder):
+                ask_run(folder, verb, worker_id=worker_id)
         except NotLiveError:
             raise FastschedError(f"{folder} is not live; its workers are gone") from None
-        except KeyError:
-            raise FastschedError(f"{folder} has no worker {show_name(worker_id)}") from None
     workers = look(folder, "workers")
     if arguments.format == "json":
         write_json(workers)
@@ -320,8 +339,7 @@ def do_workers(arguments: argparse.Namespace) -> int:
 def do_report(arguments: argparse.Namespace) -> int:
     """`fastsched report`."""
     past = past_run(find_run(arguments.run))
-    if past.damage:
-        print(f"fastsched: warning: the journal is damaged: {past.damage}", file=sys.stderr)
+    warn_of_damage(past)
     result = past.result()
     if arguments.format == "jsonl":
         write_lines(attempt._asdict() for attempt in result.attempts)

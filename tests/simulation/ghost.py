@@ -17,6 +17,7 @@ from fastsched.events import (
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
+    WorkerExpected,
     WorkerJoined,
     WorkerLeft,
     WorkerLost,
@@ -86,7 +87,7 @@ class Ghost:
             self._cancelled(fact, own)
         elif isinstance(fact, WorkerJoined) and fact.worker is not None and fact.worker_id not in self.workers:
             self.expect(fact.worker)
-        if isinstance(fact, (WorkerJoined, WorkerDraining, WorkerLeft, WorkerLost, WorkerResized)):
+        if isinstance(fact, (WorkerExpected, WorkerJoined, WorkerDraining, WorkerLeft, WorkerLost, WorkerResized)):
             self._worker(fact, own)
         for event in events:
             self._follow(event, now)
@@ -197,16 +198,18 @@ class Ghost:
             demand(any(isinstance(e, TaskFailed) and e.task_id == fact.task_id for e in events), f"{fact}: {events}")
 
     def _worker(self, fact, events) -> None:
-        worker_id = fact.worker.worker_id if isinstance(fact, WorkerResized) else fact.worker_id
+        worker_id = fact.worker.worker_id if isinstance(fact, (WorkerExpected, WorkerResized)) else fact.worker_id
         worker = self.workers[worker_id]
         self.charged = isinstance(fact, WorkerLost)
-        if isinstance(fact, (WorkerJoined, WorkerResized)) and fact.worker is not None:
+        if isinstance(fact, (WorkerExpected, WorkerJoined, WorkerResized)) and fact.worker is not None:
             worker.room = amounts(fact.worker)
         if isinstance(fact, WorkerJoined):
             if not worker.live:
                 worker.incarnation += 1
                 worker.trust = "trusted"
             worker.live, worker.draining, worker.expected = True, False, False
+        elif isinstance(fact, WorkerExpected):
+            worker.expected = True
         elif isinstance(fact, WorkerDraining):
             worker.draining = True
         elif not isinstance(fact, WorkerResized):

@@ -16,6 +16,7 @@ from fastsched.events import (
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
+    WorkerExpected,
     WorkerJoined,
     WorkerLeft,
     WorkerLost,
@@ -208,7 +209,10 @@ class History:
             return
         worker_id = self.rng.choice(list(self.ghost.workers))
         worker = self.ghost.workers[worker_id]
-        if not worker.live or worker.draining:
+        if not worker.live and not worker.expected and len(self.facts) % 3 == 0:
+            self.counts["expected again"] += 1
+            self.absorb(WorkerExpected(self.make_worker(worker_id), self.now))
+        elif not worker.live or worker.draining:
             self.counts["came back"] += 1
             self.absorb(WorkerJoined(worker_id, self.now))
         elif self.rng.random() < 0.4:

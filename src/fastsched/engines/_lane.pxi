@@ -17,7 +17,7 @@ cdef extern from *:
         short revents
 
     struct stat_t "stat":
-        unsigned int st_mode
+        unsigned int st_mode, st_uid
         unsigned long st_nlink
         long st_size
 
@@ -26,10 +26,11 @@ cdef extern from *:
         long tv_nsec
 
     const short POLLIN, POLLOUT
-    const int CLOCK_MONOTONIC, EAGAIN
+    const int CLOCK_MONOTONIC, EAGAIN, F_GETFL, O_NONBLOCK, SEEK_CUR
     int clock_gettime(int clock, timespec *now) nogil
     int fstat(int fd, stat_t *found) nogil
     int poll(pollfd *fds, unsigned long n, int timeout_ms) nogil
+    long lseek(int fd, long offset, int whence) nogil
     ssize_t pread(int fd, void *data, size_t size, long offset) nogil
     int rename(const char *old, const char *new) nogil
     int stat_of "stat"(const char *path, stat_t *found) nogil
@@ -116,6 +117,7 @@ cdef class FastLane:
     cdef list _ended
     # Files for outputs, by key; and the folder that they are in.
     cdef int _outlets[POOLED][2]
+    cdef stat_t _as_made  # the last of them
     cdef Py_ssize_t _n_pooled  # keys that may have them
     cdef bytes _folder
     # What comes in, and what goes out.
@@ -186,17 +188,18 @@ cdef class FastLane:
                 self._next_look = now + TICK_S
                 if self._is_one_old(now):
                     break
-            if now >= until:
-                break
             fds[0].fd, fds[0].events = self._signals, POLLIN
             fds[1].fd, fds[1].events = self._channel, POLLIN | (POLLOUT if self._n_out else 0)
             fds[0].revents = fds[1].revents = 0
-            poll(fds, 2, 0 if pending else self._patience_ms(until, now))
+            poll(fds, 2, 0 if pending or now >= until else self._patience_ms(until, now))
             if fds[0].revents:
                 self._read_signals()
                 self._reap()
             if fds[1].revents & ~POLLOUT:
                 self._read()
+            if now >= until:  # what is due may be so each time: what has come is seen before, or nobody would see it
+                pending = not self._ended and self._take_orders(bodies)
+                break
         ended, self._ended = self._ended, []
         return bodies, ended
 
@@ -248,14 +251,10 @@ cdef class FastLane:
     def close(self):
         """See the stub."""
         cdef int key, i
-        cdef char path[PATH]
         for key in range(POOLED):
             for i in range(2):
                 if self._outlets[key][i]:
-                    self._name_outlet(path, key, i)
-                    unlink(path)
-                    close(self._outlets[key][i])
-                    self._outlets[key][i] = 0
+                    self._drop(key, i)
         if self._channel >= 0:
             os.set_blocking(self._channel, True)
             self._flush()
@@ -309,7 +308,8 @@ cdef class FastLane:
         cdef signalfd_siginfo came[4]
         cdef ssize_t i, size = read(self._signals, came, sizeof(came))
         for i in range(size // <ssize_t>sizeof(signalfd_siginfo) if size > 0 else 0):
-            if came[i].ssi_signo == c.SIGTERM:
+            # The first process of a namespace hears nobody in it, as the system has it for signals that nobody awaits.
+            if came[i].ssi_signo == c.SIGTERM and not (came[i].ssi_pid and getpid() == 1):
                 self.asked_to_go = True
         return 0
 
@@ -460,6 +460,7 @@ cdef class FastLane:
                 if fd < 0:
                     return False
                 self._outlets[key][i] = fd
+                fstat(fd, &self._as_made)
         return True
 
     cdef bint _name_outlet(self, char *path, unsigned int key, int i) noexcept:
@@ -511,8 +512,27 @@ cdef class FastLane:
             if one.pooled:
                 if found.st_size or found.st_nlink != 1:
                     self._let_go(one, i)
+                elif not self._is_as_made(self._outlets[one.key][i], &found):
+                    self._drop(one.key, i)
             elif not found.st_size:
                 unlink(one.files[i])
+
+    cdef bint _is_as_made(self, int fd, stat_t *found) noexcept:
+        """Whether an outlet in which nothing is can serve the next attempt: a command may change more than its content."""
+        return (
+            found.st_mode == self._as_made.st_mode
+            and found.st_uid == self._as_made.st_uid
+            and lseek(fd, 0, SEEK_CUR) == 0
+            and fcntl(fd, F_GETFL, 0) & (O_APPEND | O_NONBLOCK) == O_APPEND
+        )
+
+    cdef void _drop(self, int key, int i) noexcept:
+        """Take an outlet away."""
+        cdef char path[PATH]
+        self._name_outlet(path, key, i)
+        unlink(path)
+        close(self._outlets[key][i])
+        self._outlets[key][i] = 0
 
     cdef bint _look_at(self, Young *one, int i, stat_t *found) noexcept:
         if one.pooled:

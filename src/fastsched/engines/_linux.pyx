@@ -75,11 +75,11 @@ cdef extern from *:
         long ru_maxrss
 
     struct signalfd_siginfo:
-        unsigned int ssi_signo
+        unsigned int ssi_signo, ssi_pid
 
     const int CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, F_SETFD
     const int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE
-    const int O_APPEND, O_CLOEXEC, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY, P_ALL, PR_SET_CHILD_SUBREAPER
+    const int O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_RDONLY, O_TRUNC, O_WRONLY, P_ALL, PR_SET_CHILD_SUBREAPER
     const int RLIMIT_NOFILE, RLIMIT_RTTIME, SIG_BLOCK, SIG_SETMASK, MOST_FILES, WEXITED, WNOHANG, WNOWAIT, X_OK
     const int SFD_CLOEXEC, SFD_NONBLOCK, SYS_close_range, SYS_pidfd_open, SYS_pidfd_send_signal
     int access(const char *path, int mode) nogil
@@ -100,6 +100,7 @@ cdef extern from *:
     int sigemptyset(sigset_t *set) nogil
     int sigfillset(sigset_t *set) nogil
     int signalfd(int fd, const sigset_t *set, int flags) nogil
+    pid_t getpid() nogil
     pid_t setsid() nogil
     long syscall(long number, ...) nogil
     pid_t wait4(pid_t pid, int *status, int options, rusage *usage) nogil
@@ -332,7 +333,7 @@ cdef void put(Job *job, const char *path, const char *line) noexcept nogil:
 cdef void open_files(Job *job) noexcept nogil:
     """Stdin, stdout, stderr, and for an agent its channel and no other descriptor."""
     cdef int i, fd
-    cdef int flags = O_RDONLY | O_CLOEXEC
+    cdef int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY
     for i in range(3):
         if job.held[i]:
             dup2(job.held[i], i)
@@ -343,7 +344,7 @@ cdef void open_files(Job *job) noexcept nogil:
             dup2(fd, i)
         elif i == 2 and not job.keep_stderr:
             dup2(0, 2)
-        flags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC
+        flags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY
     if job.channel >= 0:
         fcntl(job.channel, F_SETFD, 0)
         close_from(3, job.channel - 1)
@@ -402,7 +403,12 @@ def watch_signals():
     sigaddset(&watched, c.SIGTERM)
     sigaddset(&watched, SIGINT)
     pthread_sigmask(SIG_BLOCK, &watched, NULL)
-    signal(SIGXFSZ, SIG_DFL)  # which Python ignores, and commands would inherit that
+    # Python ignores the first, and whoever started us may ignore the others: nobody would hear of children then, and
+    # commands would inherit it.
+    signal(SIGXFSZ, SIG_DFL)
+    signal(SIGCHLD, SIG_DFL)
+    signal(c.SIGTERM, SIG_DFL)
+    signal(SIGINT, SIG_DFL)
     return checked(signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK))
 
 
@@ -431,6 +437,7 @@ cdef int read_stat(int pid, int *parent, char *state, unsigned long long *start)
     cdef char path[32]
     cdef char line[1024]
     cdef char *rest
+    cdef int n_threads
     snprintf(path, sizeof(path), "/proc/%d/stat", pid)
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC, 0)
     if fd < 0:
@@ -443,15 +450,18 @@ cdef int read_stat(int pid, int *parent, char *state, unsigned long long *start)
     rest = strrchr(line, b")")  # the name may hold anything
     if rest == NULL:
         return -1
-    # State and parent are the 3rd and the 4th field, when it began is the 22nd.
+    # State and parent are the 3rd and the 4th field, the number of threads is the 20th, when it began the 22nd.
     if sscanf(
         rest + 1,
-        " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+        " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu",
         state,
         parent,
+        &n_threads,
         start,
-    ) < 3:
+    ) < 4:
         return -1
+    if state[0] == b"Z" and n_threads > 1:
+        state[0] = b"S"  # its first thread has ended, and others live
     return 0
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .wire import Message
 
 ORPHAN_GRACE_S = 2.0  # between asking and killing, when the scheduler is gone
+SENT_SIGTERM = 143  # what an agent ends with that somebody has told to end: what it ran is lost, not cancelled
 AT_ONCE = 16  # orders between two looks at everything else
 
 
@@ -50,9 +51,11 @@ class Agent:
         self.custody = Custody(settings, self.sayings, channel, watch_signals())
         self.lane = self.custody.lane
         self.next_beat = time.monotonic()
+        self.code = 0
 
-    def run(self) -> bool:
-        """Work until told to go, or until the scheduler is gone; whether all that was started has ended."""
+    def run(self) -> int:
+        """Work until told to go, or until the scheduler is gone. What it ends with: 0 where all that was started has
+        ended, 1 where the scheduler has to see to what is left."""
         self.sayings.append(("up",))
         clock, custody, lane = time.monotonic, self.custody, self.lane
         while custody.attempts or not custody.closed:
@@ -68,8 +71,8 @@ class Agent:
                 custody.take_ended(ended)
             custody.take_over(TICK_S)
             if lane.asked_to_go:
-                lane.asked_to_go = False
-                custody.leave(ORPHAN_GRACE_S)
+                lane.asked_to_go, self.code = False, SENT_SIGTERM
+                self.desert()
             if lane.hung_up:
                 lane.hang_up()
                 self.desert()
@@ -82,10 +85,10 @@ class Agent:
                 else:
                     self.obey(*order)
         if not custody.end_the_rest():
-            return False
+            return 1
         self.speak()
         lane.close()
-        return True
+        return self.code
 
     def obey(self, what: str, *rest: Any) -> None:
         """Do what a message says that starts nothing."""
@@ -126,8 +129,7 @@ def main() -> None:
     if not body:
         return
     ((_, settings),) = unpack(body)
-    if not Agent(channel, settings).run():
-        sys.exit(1)  # the scheduler sees to what is left
+    sys.exit(Agent(channel, settings).run())
 
 
 def read_exactly(fd: int, size: int) -> bytes:

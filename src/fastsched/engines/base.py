@@ -62,8 +62,11 @@ class Engine(Protocol):
     def wake(self) -> None:
         """Make `wait_reports` return soon. May be called from a signal handler or another thread, and after `close`."""
 
-    def close(self, grace_s: float) -> None:
-        """Stop every command and every worker: ask first, and kill what is left after the grace."""
+    def close(self, grace_s: float) -> Sequence[Report]:
+        """Stop every command and every worker: ask first, and kill what is left after the grace.
+
+        Answers what had ended by itself, and was not reported, and may answer how the others ended (CANCELLED).
+        """
 
     def hurry(self) -> None:
         """Cut the grace of a `close` that is going on short. May be called from a signal handler."""

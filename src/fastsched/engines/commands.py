@@ -8,6 +8,7 @@ out when it is executed, for an earlier command may have put it there.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from .system import Variables, spawn
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SHELL_SYNTAX", "SHELL_WORDS", "Launcher", "split_plain", "why_not"]
 
 SHELL = "/bin/sh"
+FROM_PIPE = 'exec "$@" <"$0"'  # it is opened by the command itself then, for the agent must not wait
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 # With none of these in it, and none of the words below in front, a command means the same without a shell.
 SHELL_SYNTAX = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}^")
@@ -50,6 +52,7 @@ THREADS = tuple(
 )
 TOLD = (b"FASTSCHED_TASK_ID", b"FASTSCHED_ATTEMPT", b"FASTSCHED_WORKER", b"FASTSCHED_CPUS", b"FASTSCHED_MEMORY_MB")
 ROOM = len(THREADS) + len(TOLD) + 2  # variables that every command is given, its mark and PWD
+MOST_NAMED = 300  # characters of a name in a message
 MANY = 1000  # of what is kept to be used again
 
 
@@ -88,6 +91,9 @@ class Launcher:
             argv, shell = split_plain(command), command
         else:
             argv, shell = command, None
+        if stdin is not None and is_pipe(stdin):
+            argv = [SHELL, "-c", FROM_PIPE, os.path.abspath(stdin), *(argv or [SHELL, "-c", shell or ""])]
+            shell = stdin = None
         more = [
             b"FASTSCHED_TASK_ID=" + task_id.encode(ENCODING, ERRORS),
             b"FASTSCHED_ATTEMPT=%d" % attempt,
@@ -157,6 +163,14 @@ def split_plain(command: str) -> list[str]:
     return words if plain and words[0] not in SHELL_WORDS else []
 
 
+def is_pipe(path: str) -> bool:
+    """Whether this is a named pipe, which keeps whoever opens it waiting for its other end."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False  # that it cannot be opened is said when that is tried
+
+
 def path_of(environment: list[bytes]) -> bytes:
     """Where programs are looked for."""
     for variable in environment:
@@ -175,5 +189,10 @@ def why_not(order: Order, error: OSError | ValueError) -> str:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and error.filename in (stdin, cwd):
             why = f"there is no {'file' if error.filename == stdin else 'folder'} {error.filename!r}"
         elif error.filename not in (None, program, SHELL):
-            why = f"{why}: {error.filename!r}"
-    return f"cannot start {program!r}: {why}"
+            why = f"{why}: {shortened(error.filename)!r}"
+    return f"cannot start {shortened(program)!r}: {why}"
+
+
+def shortened(name: str) -> str:
+    """The beginning of a name that may be very long."""
+    return name if len(name) <= MOST_NAMED else name[:MOST_NAMED] + "..."

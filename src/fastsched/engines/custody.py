@@ -125,6 +125,8 @@ class Custody:
                 cgroup.remove()
             self.sayings.append(("ended", key, None, 0.0, 0.0, "SPAWN", why_not(order, error), 0, 0))
             return
+        if cgroup is not None:
+            cgroup.shut()
         now = time.monotonic()
         self.running[pid] = self.attempts[key] = attempt = Attempt(key, pid, now, stdout, stderr)
         attempt.cgroup = cgroup
@@ -245,7 +247,7 @@ class Custody:
     def leave_cgroup(self, cgroup: Cgroup, attempt: Attempt) -> bool:
         """Note what the kernel has counted, and take the cgroup of an attempt away; False: it is not empty."""
         attempt.peak_kib = max(attempt.peak_kib, cgroup.peak_kib())
-        if cgroup.was_full() and not attempt.reason:
+        if cgroup.was_full() and attempt.status and not attempt.reason:
             attempt.reason = "OUT_OF_MEMORY"
             attempt.text = f"it took all of the {cgroup.limit_mb} MB that it had"
         cgroup.kill()

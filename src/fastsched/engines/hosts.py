@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..events import AttemptEnded, Report, Start, Usage
 from ..model import Reason
+from .agent import SENT_SIGTERM
 from .capture import rescue
 from .processes import AGENT_KEY, MOST_KEYS, Mark, sweep
 from .system import HAS_FAST_LANE, SIGKILL, Variables, send_signal, spawn
@@ -101,6 +102,14 @@ class Host:
             return not send_signal(self.pidfd, 0)
         return pid != 0
 
+    def how_it_ended(self) -> str:
+        """Why an agent ended that was not told to, as far as its end says so."""
+        if os.WIFSIGNALED(self.status):
+            number = os.WTERMSIG(self.status)
+            return "" if number == SIGKILL else f": killed by {signal_name(number)}"  # by us, or by somebody else
+        code = os.waitstatus_to_exitcode(self.status)
+        return ": it was sent SIGTERM" if code == SENT_SIGTERM else f": exit code {code}" if code else ""
+
     def is_buried(self) -> bool:
         """Whether an agent that was killed, and all that it had started, has ended; what has not is killed."""
         if self.pid and self.has_ended():
@@ -120,16 +129,17 @@ class Host:
 
 
 def spawn_agent(
-    mark: Mark, channel: int, worker_id: str, environment: list[bytes], cwd: str | None, spaces: str
+    mark: Mark, channel: int, worker_id: str, cwd: str | None, spaces: str
 ) -> tuple[int, int]:
-    """Start an agent; its process id, and a handle. Raises OSError."""
+    """Start an agent, in our own environment; its process id, and a handle. Raises OSError."""
     # Process ids of one namespace are those of another too, and names of temporary files are made of them; so they
     # begin anywhere.
+    own = [name + b"=" + value for name, value in os.environb.items()]
     first_pid = int.from_bytes(os.urandom(4), "little") % (1 << 15)
     return spawn(
         os.fsencode(sys.executable) + b"\0",
         [sys.executable, "-I", "-S", "-c", BOOT, ROOMS, str(channel), worker_id],
-        Variables([*environment, f"{mark.name}={mark.agent}.0".encode()]),
+        Variables([*own, f"{mark.name}={mark.agent}.0".encode()]),
         [],
         cwd=cwd,
         stdin=os.devnull,

@@ -41,6 +41,7 @@ __all__ = ["OUTPUT_CAP_MB", "LocalEngine", "local_levels", "this_machine"]
 OUTPUT_CAP_MB = 64
 CLOSE_SLACK_S = 5.0  # after the grace, until an agent itself is killed
 GIVE_UP_S = 5.0  # for processes that cannot be killed
+GONE = "its agent ended unexpectedly"
 SILENCE_TOLD_S = 10.0  # for so long after a silence of ours, agents that go are taken to go for it
 LOOK_S = 0.005  # between two looks at what is being killed
 READ = 1 << 14  # bytes at a time; for more than 128 KiB malloc asks the kernel, each time
@@ -209,7 +210,7 @@ class LocalEngine:
         self.hurried = True
         self.wake()
 
-    def close(self, grace_s: float) -> None:
+    def close(self, grace_s: float) -> list[Report]:
         """See `Engine.close`. Whatever goes wrong in asking, no agent and no command is left when it is over."""
         hosts = [host for host in self.hosts.values() if not host.loss]
         gone: list[Host] = []
@@ -234,6 +235,8 @@ class LocalEngine:
             if self.cgroups is not None:
                 with contextlib.suppress(OSError):
                     os.rmdir(self.cgroups)
+        reports, self.pending = self.pending, []
+        return reports
 
     # ------------------------------------------------------------ agents
 
@@ -243,7 +246,7 @@ class LocalEngine:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = spawn_agent(mark, theirs.fileno(), worker_id, self.environment, self.cwd, self.spaces)
+                process = spawn_agent(mark, theirs.fileno(), worker_id, self.cwd, self.spaces)
             except OSError:
                 ours.close()
                 raise
@@ -287,7 +290,9 @@ class LocalEngine:
             if buried or now > host.give_up_at:
                 self.dying.remove(host)
                 host.close()
-                message = host.loss if buried else f"{host.loss}; not all of its processes can be killed"
+                message = host.loss + (host.how_it_ended() if host.loss == GONE and not host.pid else "")
+                if not buried:
+                    message += "; not all of its processes can be killed"
                 self.pending.append(WorkerLost(host.worker_id, message, incarnation=host.incarnation))
                 if self.hosts.get(host.worker_id) is host:
                     del self.hosts[host.worker_id]
@@ -328,8 +333,11 @@ class LocalEngine:
                     self.hurried = False
                     self._ask_to_leave(list(self.by_fd.values()), 0.0)
             if host.channel.fileno() in ready:
+                data = b""
                 with contextlib.suppress(OSError):
-                    is_open = bool(host.channel.recv(READ))
+                    data = host.channel.recv(READ)
+                self._take(host, data)
+                is_open = bool(data)
         while not host.has_ended():
             if time.monotonic() > deadline:
                 return False
@@ -381,7 +389,7 @@ class LocalEngine:
         """Why an agent may have ended that was not told to: it does when it has not heard of us for a lease."""
         self._note_silence(time.monotonic())
         if time.monotonic() - self.silence_over > SILENCE_TOLD_S:
-            return "its agent ended unexpectedly"
+            return GONE
         said = f"this scheduler gave no sign of life for {self.silence_s:.0f} s"
         return f"{said} (was it stopped?), and the lease is {self.lease_s:g} s"
 
@@ -422,4 +430,7 @@ def this_machine() -> Worker:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        cores = min(cores, max(1, quota // period))
     return Worker(socket.gethostname() or "localhost", cores, memory >> 20)

@@ -110,11 +110,15 @@ class Cgroup:
         except OSError:
             pass  # before Linux 5.14; it is killed as elsewhere
 
-    def remove(self) -> bool:
-        """Take it away; False where there is still something in it."""
+    def shut(self) -> None:
+        """Nothing more goes into it."""
         if self.procs >= 0:
             os.close(self.procs)
             self.procs = -1
+
+    def remove(self) -> bool:
+        """Take it away; False where there is still something in it."""
+        self.shut()
         try:
             os.rmdir(self.path)
         except OSError:

@@ -77,7 +77,7 @@ def key_of(pid: int, number: int, name: str) -> int | None:
     for variable in environment_of(pid):
         if variable.startswith(name.encode() + b"="):
             said = variable.rpartition(b".")[2]
-            return int(said) if said.isdigit() else None
+            return int(said) if said.isdigit() and len(said) < 6 else None
     return None
 
 

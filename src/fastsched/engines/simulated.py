@@ -151,9 +151,11 @@ class SimulatedEngine:
         """See `Engine.wake`."""
         self._woken = True
 
-    def close(self, grace_s: float) -> None:
+    def close(self, grace_s: float) -> list[Report]:
         """See `Engine.close`."""
+        reports = self._reports[:]
         self.crash()
+        return reports
 
     def hurry(self) -> None:
         """See `Engine.hurry`."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ClosedError, FastschedError
+from ..errors import ClosedError, FastschedError, UnknownIdError
 from .log import logger
 from .loop import Loop
 from .view import View
@@ -24,7 +24,9 @@ from .view import View
 __all__ = ["Control", "NotLiveError", "ask_run"]
 
 SOCKET = "control"
+READS = ("overview", "tasks", "page", "explain", "attempts", "workers")
 PATIENCE_S = 10.0
+REQUEST_S = 1.0  # for a request, which is sent at once by whoever is one of us
 LONGEST_PATH = 100  # of a Unix socket, in bytes
 
 
@@ -65,9 +67,10 @@ class Control:
             except OSError:
                 return
             with connection:
-                connection.settimeout(PATIENCE_S)
+                connection.settimeout(REQUEST_S)
                 try:
                     request = msgspec.json.decode(read_line(connection))
+                    connection.settimeout(PATIENCE_S)
                     connection.sendall(msgspec.json.encode(self._answer(request)) + b"\n")
                 except (OSError, msgspec.DecodeError):
                     continue  # who asked has gone, or is none of us
@@ -78,9 +81,9 @@ class Control:
         """Have the loop do it."""
         do, arguments = request.get("do", ""), request.get("with", {})
         try:
-            return {"answer": self._loop.ask(lambda now: self._do(do, arguments, now))}
-        except KeyError as error:
-            return {"unknown": str(error.args[0])}
+            return {"answer": self._loop.ask(lambda now: self._do(do, arguments, now), reads=do in READS)}
+        except UnknownIdError as error:
+            return {"unknown": error.name, "kind": error.kind, "near": error.near}
         except ClosedError:
             return {"closed": True}
         except (FastschedError, ValueError, TypeError) as error:
@@ -90,7 +93,9 @@ class Control:
         if do == "overview":
             levels = self._loop.engine.levels()
             return {**self._view.overview(self._loop.course, now), "levels": asdict(levels)}
-        if do in ("tasks", "explain", "attempts", "workers"):
+        if do == "explain":
+            return asdict(self._loop.explain(**arguments))
+        if do in READS:
             return getattr(self._view, do)(**arguments)
         if do == "cancel":
             return self._loop.cancel(arguments["task_id"], now)
@@ -106,7 +111,7 @@ def ask_run(folder: Path, do: str, **arguments: Any) -> Any:
     """Ask the scheduler of a live run.
 
     Raises:
-        NotLiveError: where there is none. KeyError: for a name that it does not know. FastschedError: as it says.
+        NotLiveError: where there is none. UnknownIdError: for a name that it does not know. FastschedError: as it says.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_S)
@@ -124,7 +129,7 @@ def ask_run(folder: Path, do: str, **arguments: Any) -> Any:
         raise NotLiveError(f"nobody schedules {folder} any more")
     told = msgspec.json.decode(line)
     if "unknown" in told:
-        raise KeyError(told["unknown"])
+        raise UnknownIdError(told["kind"], told["unknown"], [told["near"]] if told["near"] else [])
     if "closed" in told:
         raise NotLiveError(f"nobody schedules {folder} any more")
     if "error" in told:

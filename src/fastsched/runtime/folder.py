@@ -11,24 +11,29 @@ from pathlib import Path
 
 from ..errors import FastschedError
 
-__all__ = ["RUNS", "claim_run_dir", "find_run", "new_run_dir"]
+__all__ = ["LOGS", "RUNS", "claim_run_dir", "find_run", "new_run_dir"]
 
+LOGS = "logs"  # of the outputs, in the folder of their run
 RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs
 
 
-def claim_run_dir(named: str | os.PathLike[str] | None) -> Path:
+def claim_run_dir(named: str | os.PathLike[str] | None, *, is_held: bool = False) -> Path:
     """The folder for the outputs of one run, which no other run has or will have; made here.
+
+    is_held: nobody else can have it at the moment, so what is empty may be used.
 
     Raises:
         FileExistsError: where the folder that was named holds the outputs of another run.
     """
     if named is None:
         folder = new_run_dir()
-        (folder / "logs").mkdir()
+        (folder / LOGS).mkdir()
         return folder
     try:
-        (Path(named) / "logs").mkdir(parents=True)
+        (Path(named) / LOGS).mkdir(parents=True)
     except FileExistsError:
+        if is_held and not os.listdir(Path(named) / LOGS):
+            return Path(named)  # whoever made it came no further
         message = "it holds the outputs of an earlier run (logs/); name another folder, or remove that one"
         raise FileExistsError(errno.EEXIST, message, os.fspath(named)) from None
     return Path(named)
@@ -44,7 +49,7 @@ def find_run(named: str | os.PathLike[str] | None) -> Path:
         runs = [path for path in RUNS.glob("*") if is_run(path)] if RUNS.is_dir() else []
         if not runs:
             raise FastschedError(f"there is no run in {RUNS}; name the folder of one")
-        return max(runs, key=lambda path: (path / "journal.lock").stat().st_mtime_ns)
+        return max(runs, key=last_held_ns)
     for path in (Path(named), RUNS / named):
         if is_run(path):
             return path
@@ -54,6 +59,12 @@ def find_run(named: str | os.PathLike[str] | None) -> Path:
 def is_run(path: Path) -> bool:
     """Whether a folder holds the journal of a run."""
     return (path / "journal.head").exists() or (path / "journal.db").exists()
+
+
+def last_held_ns(path: Path) -> int:
+    """When a scheduler last took this run, as far as can be told of a folder that may be a copy."""
+    lock = path / "journal.lock"
+    return (lock if lock.exists() else path).stat().st_mtime_ns
 
 
 def new_run_dir() -> Path:

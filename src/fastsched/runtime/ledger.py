@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from msgspec import Raw
 
 from ..attempts import AttemptLog
-from ..events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed
-from ..model import Reason
+from ..events import (
+    AttemptCompleted,
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    TaskFailed,
+    WorkerExpected,
+    WorkerLost,
+)
+from ..explain import Explanation
+from ..model import Reason, TaskStatus
 from ..state import State
 from .record import Turn
 
@@ -23,6 +33,7 @@ class Ledger:
     Attributes:
         attempts: every attempt that has ended. messages: why tasks failed for good, where more is to be said than of
             their attempts. n_fails: how many tasks failed by themselves. logs: the folder of outputs, or None.
+        away: workers that were lost, and did not come up again.
     """
 
     def __init__(self, state: State, logs: PurePath | None) -> None:
@@ -30,6 +41,7 @@ class Ledger:
         self.attempts = AttemptLog(state.ids, state.worker_ids, logs)
         self.messages: dict[str, str] = {}
         self.n_fails = 0
+        self.away: list[str] = []
         self._started_ns: dict[int, int] = {}  # of each open attempt, by task
         self._measured_s = [0.0, 0.0]  # what completed tasks took: those whose duration was given, and the others
         self._given_s, self._n_unknown = 0.0, 0  # what was expected of the former, and how many are the latter
@@ -51,6 +63,20 @@ class Ledger:
             if event.message:
                 self.messages[event.task_id] = event.message
             self.n_fails += event.reason not in (Reason.DEPENDENCY, Reason.CANCELLED)
+        elif isinstance(event, WorkerLost) and not event.will_return:
+            self.away.append(event.worker_id)
+        elif isinstance(event, WorkerExpected) and event.worker.worker_id in self.away:
+            self.away.remove(event.worker.worker_id)
+
+    def explain(self, task_id: str) -> Explanation:
+        """Why a task stands where it does, with the last words on its failure. Raises KeyError."""
+        explained = self.state.explain(task_id)
+        if explained.status is not TaskStatus.FAILED or explained.reason in (Reason.DEPENDENCY, Reason.CANCELLED):
+            return explained
+        last = self.attempts.last_of(self.state.index_of(task_id))
+        message = self.messages.get(task_id) or (last.message if last else "")
+        first = message.partition("\n")[0]  # behind it are the command's last lines
+        return replace(explained, text=f"{explained.text}: {first}") if first else explained
 
     def started_ns(self, task: int) -> int:
         """When the open attempt of a task began."""

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -20,10 +20,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from msgspec import Raw
 
 from ..engines.base import Engine
-from ..errors import ClosedError, InternalError, JournalFull, UnknownIdError, ValidationError
+from ..errors import ClosedError, InternalError, JournalFull, UnknownIdError
 from ..events import (
     AttemptCompleted,
     AttemptEnded,
+    AttemptFailed,
     AttemptStarted,
     CancelRequested,
     Event,
@@ -42,7 +43,8 @@ from ..events import (
     WorkerResized,
     WorkersSettled,
 )
-from ..model import Task, TaskStatus, Worker
+from ..explain import Explanation
+from ..model import Reason, Task, TaskStatus, Worker
 from ..state import State
 from .ledger import Ledger
 from .liveness import Liveness
@@ -58,6 +60,7 @@ MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays a
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is lost again before it completed anything
 SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
 INTERRUPTED = "interrupted with its scheduler"  # is said of an attempt that is made again for that
+CANCELLED_AT_ONCE = 2000  # tasks
 ROOM_NS = NS  # between two looks whether a full disk has room again
 Answer = TypeVar("Answer")
 
@@ -84,6 +87,14 @@ class Rhythm:
     grace_s: float = 5.0
 
 
+class Request(NamedTuple):
+    """What a client wants: a call with the time, or a submission. `reads`: it changes nothing that is journaled."""
+
+    what: Callable[[int], Any] | Submission
+    future: Future[Any]
+    reads: bool
+
+
 class Submission(NamedTuple):
     """Tasks that a client wants to add, and the same ones as it holds them: their status is kept."""
 
@@ -98,9 +109,9 @@ class Presence:
     incarnation: int = 0
     is_up: bool = False
     leaving: bool = False  # it was told to go
+    draining: bool = False  # it is to go when it is empty
     failed_starts: int = 0
     fruitless: int = 0  # losses since it last completed something
-    capacity: Worker | None = None  # of one that comes back, with which it joins
 
 
 class Loop:
@@ -136,6 +147,7 @@ class Loop:
         self.interrupted = False
         self.blocked = ""  # why nothing is dispatched, where the journal cannot be written
         self._timeout_s, self._max_fails = timeout_s, max_fails
+        self._unwanted: deque[str] | None = None  # once so many have failed: what is to be cancelled
         self._clock, self._offset = clock, -clock()
         self._publish, self._journal, self._settled = tell, journal, settled
         self._liveness = Liveness(int(rhythm.lease_s * NS))
@@ -146,15 +158,16 @@ class Loop:
         self._facts: list[Fact | Raw] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
-        self._answers: list[tuple[Future[Any], Any]] = []
+        self._answers: list[tuple[Request, Any]] = []
         # What has not been written, for want of room, and what is not safe from a power cut yet, with its number:
         self._unwritten: list[bytes] = []
         self._unsynced: deque[tuple[int, list[Event]]] = deque()
         self._next_write = 0
-        self._requests: deque[tuple[Callable[[int], Any] | Submission, Future[Any]]] = deque()
+        self._requests: deque[Request] = deque()
         self._waiting: list[Future[None]] = []  # for all tasks to have ended
         self._owner: int | None = None  # the thread that serves
         self._ended = False
+        self._failure: BaseException | None = None  # by which it has ended
 
     # ------------------------------------------------------------ the loop
 
@@ -164,16 +177,21 @@ class Loop:
         try:
             self.engine.open(self.run_id, self.rhythm.heartbeat_s, self.rhythm.lease_s)
             for worker in list(self.state.workers):
-                if self.state.is_expected(worker.worker_id) or worker.worker_id in self._workers:
+                if self.state.is_expected(worker.worker_id):
                     self._bring_up(worker, self.now())
             self._settle(self.now())
             self._finish_turn(self.now())
             while not self.interrupted and not (until() and not self._unsynced and not self._unwritten):
                 self.turn()
             self._finish_last_turn()
+        except BaseException as error:
+            self._failure = error
+            raise
         finally:
             try:
-                self.engine.close(0.0 if self.state.done and not self.interrupted else self.rhythm.grace_s)
+                last = self.engine.close(0.0 if self.state.done and not self.interrupted else self.rhythm.grace_s)
+                if last and self._failure is None:
+                    self._take_last(last)
             finally:
                 self._refuse_requests()
 
@@ -193,11 +211,9 @@ class Loop:
             del self._restarts[worker_id]
             self._bring_up(self.state.workers[self.state.worker_index(worker_id)], now)
         if self._max_fails is not None and self.ledger.n_fails >= self._max_fails:
-            self._max_fails = None
-            for task_id, status in self.state.statuses().items():
-                if status is TaskStatus.PENDING:
-                    self._absorb(CancelRequested(task_id, now), now)
-        if not self.paused and not self.blocked:
+            if not self.blocked:
+                self._cancel_the_rest(now)
+        elif not self.paused and not self.blocked:
             for choice in self.state.decide(now):
                 self._choose(choice, now)
         self._finish_turn(now)
@@ -212,15 +228,18 @@ class Loop:
         self.interrupted = True
         self.engine.wake()
 
-    def ask(self, what: Callable[[int], Answer]) -> Answer:
+    def ask(self, what: Callable[[int], Answer], *, reads: bool = False) -> Answer:
         """Have something done in the loop's next turn, and wait until it is journaled. From any thread.
+
+        reads: it changes nothing that is journaled, so it does not wait for room on a full disk. What it sees then may
+        be more than is kept.
 
         Raises:
             ClosedError: where the loop has ended.
         """
         if threading.get_ident() == self._owner:
             return what(self.now())
-        answer: Answer = self.request(what).result()
+        answer: Answer = self.request(what, reads=reads).result()
         return answer
 
     def submit(self, tasks: Sequence[Any], given: Sequence[Any]) -> range:
@@ -234,12 +253,12 @@ class Loop:
         indices: range = self.request(Submission(tasks, given)).result()
         return indices
 
-    def request(self, what: Callable[[int], Any] | Submission) -> Future[Any]:
+    def request(self, what: Callable[[int], Any] | Submission, *, reads: bool = False) -> Future[Any]:
         """Have something done in the loop's next turn; answers at once. From any thread."""
         future: Future[Any] = Future()
-        self._requests.append((what, future))
+        self._requests.append(Request(what, future, reads))
         if self._ended:
-            self._refuse_requests()
+            self._refuse_waiting_requests()
         self.engine.wake()
         return future
 
@@ -265,16 +284,18 @@ class Loop:
         """
         now = self.now()
         named = None if workers is None else {worker.worker_id: worker for worker in workers}
+        draining = self.state.draining()
         for worker in list(self.state.workers):
             worker_id = worker.worker_id
-            returns = named is None or worker_id in named
+            returns = worker_id not in draining if named is None else worker_id in named
             if self.state.is_live(worker_id):
                 self._absorb(WorkerLeft(worker_id, now, returns, INTERRUPTED), now)
             elif self.state.is_expected(worker_id):
                 if not returns:
                     self._absorb(WorkerLeft(worker_id, now), now)
-            elif named and returns:  # it had left, and comes back
-                self._workers[worker_id] = Presence(capacity=named[worker_id])
+            elif worker_id in (self.ledger.away if named is None else named):  # it had left, and comes back
+                back = worker if named is None else named[worker_id]
+                self._absorb(WorkerExpected(back, now), now)
                 continue
             if named and worker_id in named and named[worker_id] != worker:
                 self._absorb(WorkerResized(named[worker_id], now), now)
@@ -285,8 +306,16 @@ class Loop:
     # ------------------------------------------------------------ what clients ask for
 
     def when_done(self, future: Future[None]) -> None:
-        """Have a future done when every task has ended, and that has been told."""
+        """Have a future done when every task has ended, and that has been told; one that is cancelled is forgotten."""
+        self._waiting = [other for other in self._waiting if not other.cancelled()]
         self._waiting.append(future)
+
+    def explain(self, task_id: str) -> Explanation:
+        """Why a task stands where it does. Raises KeyError for an id that is not known."""
+        explained = self.ledger.explain(task_id)
+        if explained.status is TaskStatus.PENDING and not explained.waits_for and self.course != "running":
+            return replace(explained, text=f"the scheduler is {self.course}; {explained.text}")
+        return explained
 
     def workers(self) -> list[Worker]:
         """The workers that are there."""
@@ -307,8 +336,6 @@ class Loop:
         # The state may have made unusual values plain.
         self._facts[-1] = as_it_is(TasksSubmitted(tuple(self.state.tasks[first:]), now))
         self._given.update((i, task) for i, task in zip(indices, given) if isinstance(task, Task))
-        for event in self._told:
-            self._show_status(event)  # a task whose dependency has failed is failed already
         self._settle(now)
         return indices
 
@@ -336,18 +363,16 @@ class Loop:
         """Bring up a new worker, or one that has left."""
         if worker.worker_id in self._workers:
             raise ValueError(f"worker {worker.worker_id!r} is there; remove it first, or name another one")
-        if self.state.knows_worker(worker.worker_id):
-            self._workers[worker.worker_id] = Presence(capacity=worker)
-        else:
-            self._absorb(WorkerExpected(worker, now), now)
+        self._absorb(WorkerExpected(worker, now), now)
         self._bring_up(worker, now)
 
     def drain_worker(self, worker_id: str, now: int) -> None:
         """Let a worker end what it runs, and then go. Raises UnknownIdError where there is none of this id."""
-        leaving = self._presence_of(worker_id).leaving
+        presence = self._presence_of(worker_id)
         if not self.state.is_live(worker_id):
             self.remove_worker(worker_id, now)  # it is coming up, or is lost, and runs nothing
-        elif not leaving:
+        elif not presence.leaving:
+            presence.draining = True
             self._absorb(WorkerDraining(worker_id, now), now)
 
     def remove_worker(self, worker_id: str, now: int) -> None:
@@ -357,7 +382,7 @@ class Loop:
         if self._restarts.pop(worker_id, None) is None:
             self.engine.lose(worker_id, "it was removed")
         else:
-            self._absorb(WorkerLeft(worker_id, now), now)
+            self._part_from(worker_id, now)
 
     def _presence_of(self, worker_id: str) -> Presence:
         presence = self._workers.get(worker_id)
@@ -383,8 +408,7 @@ class Loop:
             self._liveness.hear(report.worker_id, now)
             if report.first and not presence.is_up:
                 presence.is_up, presence.failed_starts = True, 0
-                self._absorb(WorkerJoined(report.worker_id, now, presence.capacity), now)
-                presence.capacity = None
+                self._absorb(WorkerJoined(report.worker_id, now), now)
             return
         self._lose(report, presence, now)
 
@@ -393,11 +417,8 @@ class Loop:
         worker_id = report.worker_id
         self._liveness.forget(worker_id)
         was_up, presence.is_up = presence.is_up, False
-        if presence.leaving:
-            del self._workers[worker_id]
-            if self.state.is_live(worker_id) or self.state.is_expected(worker_id):
-                self._absorb(WorkerLeft(worker_id, now), now)
-            self._settle(now)
+        if presence.leaving or presence.draining:
+            self._part_from(worker_id, now)
             return
         presence.fruitless += 1
         presence.failed_starts += not was_up
@@ -410,6 +431,13 @@ class Loop:
             logger.error("worker %s did not come up %d times and stays away", worker_id, MAX_FAILED_STARTS)
             del self._workers[worker_id]
             self._settle(now)
+
+    def _part_from(self, worker_id: str, now: int) -> None:
+        """A worker that was told to go has gone."""
+        del self._workers[worker_id]
+        if self.state.is_live(worker_id) or self.state.is_expected(worker_id):
+            self._absorb(WorkerLeft(worker_id, now), now)
+        self._settle(now)
 
     def _bring_up(self, worker: Worker, now: int) -> None:
         """Tell a worker to come up, which may take longer than a lease."""
@@ -443,6 +471,24 @@ class Loop:
             self._told += events
         return events
 
+    def _cancel_the_rest(self, now: int) -> None:
+        """Too many have failed: what has not started is cancelled, so many in a turn, for agents want to be heard."""
+        if self._unwanted is None:
+            statuses = self.state.statuses().items()
+            self._unwanted = deque(task_id for task_id, status in statuses if status is TaskStatus.PENDING)
+        for _ in range(min(CANCELLED_AT_ONCE, len(self._unwanted))):
+            task_id = self._unwanted.popleft()
+            if self.state.status(task_id) is TaskStatus.PENDING:
+                self._absorb(CancelRequested(task_id, now), now)
+
+    def _take_last(self, reports: Sequence[Report]) -> None:
+        """Book what had ended by itself when everything was stopped, so that it is not run again."""
+        now = self.now()
+        for report in reports:
+            if isinstance(report, AttemptEnded) and report.reason is not Reason.CANCELLED:
+                self._take(report, now)
+        self._finish_last_turn()
+
     def _choose(self, choice: Event, now: int) -> None:
         """Note a choice of this turn, and the order that carries it out."""
         self._told.append(choice)
@@ -461,8 +507,8 @@ class Loop:
             if presence and not presence.leaving:  # it is drained
                 presence.leaving = True
                 self.engine.lose(event.worker_id, "it has left")
-        if self._given:
-            self._show_status(event)
+        elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:
+            self._unwanted.append(event.task_id)
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
@@ -508,14 +554,15 @@ class Loop:
                 self._unwritten += encode_record(Turn(now, self._facts))
             self._facts = []
         if self._unwritten and not self._write(now):
+            self._give_answers(only_reads=True)
             return
         if self._orders:
             orders, self._orders = self._orders, []
             self.engine.send(orders)
-        if self._answers:
-            answers, self._answers = self._answers, []
-            for future, answer in answers:
-                future.set_result(answer)
+        if self._told and self._given:
+            for event in self._told:
+                self._show_status(event)
+        self._give_answers()
         if self._told:
             self._unsynced.append((self._journal.n_written if self._journal is not None else 0, self._told))
             self._told = []
@@ -524,7 +571,8 @@ class Loop:
         if self._waiting and self.state.done and not self._unsynced:
             waiting, self._waiting = self._waiting, []
             for future in waiting:
-                future.set_result(None)
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
 
     def _finish_last_turn(self) -> None:
         """Note when it was over, and tell what is left to tell, if the disk lets us."""
@@ -580,60 +628,85 @@ class Loop:
 
     def _answer_requests(self, now: int) -> None:
         """Do what was asked for; it is answered when it is journaled. Submissions that came together are one."""
-        batch: list[tuple[Submission, Future[Any]]] = []
+        batch: list[Request] = []
         for _ in range(len(self._requests)):
-            what, future = self._requests.popleft()
-            if isinstance(what, Submission):
-                batch.append((what, future))
+            request = self._requests.popleft()
+            if isinstance(request.what, Submission):
+                batch.append(request)
                 continue
             self._submit_batch(batch, now)
             batch = []
-            self._answer(future, what, now)
+            self._answer(request, request.what, now)
         self._submit_batch(batch, now)
 
-    def _submit_batch(self, batch: list[tuple[Submission, Future[Any]]], now: int) -> None:
+    def _submit_batch(self, batch: list[Request], now: int) -> None:
+        submissions = [request.what for request in batch if isinstance(request.what, Submission)]
         if len(batch) > 1:
-            tasks = [task for submission, _ in batch for task in submission.tasks]
-            given = [task for submission, _ in batch for task in submission.given]
+            tasks = [task for submission in submissions for task in submission.tasks]
+            given = [task for submission in submissions for task in submission.given]
             try:
                 at = self._submit(tasks, given, now).start
-            except ValidationError:
+            except Exception:
                 pass  # each is judged by itself
             else:
-                for submission, future in batch:
-                    self._answers.append((future, range(at, at := at + len(submission.tasks))))
+                for request, submission in zip(batch, submissions):
+                    self._answers.append((request, range(at, at := at + len(submission.tasks))))
                 return
-        for submission, future in batch:
-            self._answer(future, partial(self._submit, submission.tasks, submission.given), now)
+        for request, submission in zip(batch, submissions):
+            self._answer(request, partial(self._submit, submission.tasks, submission.given), now)
 
-    def _answer(self, future: Future[Any], what: Callable[[int], Any], now: int) -> None:
+    def _answer(self, request: Request, what: Callable[[int], Any], now: int) -> None:
         try:
-            self._answers.append((future, what(now)))
+            self._answers.append((request, what(now)))
         except Exception as error:
-            future.set_exception(error)
+            request.future.set_exception(error)
+
+    def _give_answers(self, *, only_reads: bool = False) -> None:
+        """Answer what was asked for."""
+        answers, self._answers = self._answers, []
+        for request, answer in answers:
+            if only_reads and not request.reads:
+                self._answers.append((request, answer))
+            else:
+                request.future.set_result(answer)
 
     def _refuse_requests(self) -> None:
         """Nobody waits for a loop that has ended."""
         self._ended, self._owner = True, None
-        answers, self._answers = self._answers, []
-        waiting, self._waiting = self._waiting, []
-        refused = [*(future for future, _ in answers), *waiting]
+        for request, _ in self._answers:
+            request.future.set_exception(self._refusal())
+        for future in self._waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(self._refusal())
+        self._answers, self._waiting = [], []
+        self._refuse_waiting_requests()
+
+    def _refuse_waiting_requests(self) -> None:
         with contextlib.suppress(IndexError):  # it may be emptied by two threads
             while True:
-                refused.append(self._requests.popleft()[1])
-        for future in refused:
-            future.set_exception(ClosedError("the scheduler is closed"))
+                self._requests.popleft().future.set_exception(self._refusal())
+
+    def _refusal(self) -> ClosedError:
+        if self._failure is None:
+            return ClosedError("the scheduler is closed")
+        error = ClosedError(f"the scheduler has ended by an error: {self._failure}")
+        error.__cause__ = self._failure
+        return error
 
     def _is_going(self) -> bool:
         """Whether something will happen by itself."""
-        waits = any(not presence.is_up for presence in self._workers.values())
-        return bool(self.state.done or self.state.n_running or waits or self.state.next_wake() is not None)
+        waits = any(not presence.is_up or presence.leaving for presence in self._workers.values())
+        awaited = waits or self._unwanted or self.state.next_wake() is not None
+        return bool(self.state.done or self.state.n_running or awaited)
 
     def _wait_s(self, now: int) -> float:
         """How long to wait for a report at most."""
+        if self._unwanted and not self.blocked:
+            return 0.0
         until = now + LONGEST_WAIT_NS
         deadlines = [self._liveness.next_deadline(), *self._restarts.values()]
-        if not self.paused and not self.blocked:  # else nothing is decided then, and it would stay in the past
+        # Else nothing is decided then, and it would stay in the past.
+        if not self.paused and not self.blocked and self._unwanted is None:
             deadlines.append(self.state.next_wake())
         if self._unsynced or self._unwritten:
             deadlines.append(self._next_write)

@@ -22,7 +22,10 @@ LAST, MORE = b"\0", b"\1"  # the first byte of a piece
 
 
 class RunOpened(msgspec.Struct, frozen=True, tag=True):
-    """The first record: what the run was given, apart from the environment, which is nobody else's business."""
+    """The first record: what the run was given, apart from the environment, which is nobody else's business.
+
+    `logs`: the folder of the outputs, relative to the journal where it is in the same one, which may be moved then.
+    """
 
     run_id: str
     name: str
@@ -32,7 +35,12 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     max_retries: int
     policy: Policy
     settled: bool
+    heartbeat_s: float
+    lease_s: float
     grace_s: float
+    max_fails: int | None
+    containment: str
+    output_cap_mb: int
     cwd: str
     logs: str | None
     timeout_s: float | None

@@ -123,8 +123,10 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
         if loop.interrupted:
             tellers[0].tell(loop.give_up())
     finally:
-        tellers[0].finish()
-        session.close()
+        try:
+            tellers[0].finish()
+        finally:
+            session.close()
     result = Run(
         state.ids, state.worker_ids, state.plan(), loop.ledger.attempts, session.folder or "", loop.interrupted
     )
@@ -135,11 +137,14 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
 
 @contextlib.contextmanager
 def interrupting(loop: Loop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in good order; only the main thread can see to that."""
+    """Ctrl-C, SIGTERM and the end of the terminal end the run in good order; only the main thread can see to that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: loop.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else somebody does not want to hear of it, as nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: loop.interrupt()) for number in numbers}
     try:
         yield
     finally:

@@ -126,6 +126,7 @@ class Scheduler:
         state = self._loop.state
         self._teller = Teller(state.index_of, self._loop.ledger.attempts, self._make_handle, on_event, notify)
         self._teller.remember(self._session.history)
+        self._session.history.clear()
         self._closing = False
         self._failure: BaseException | None = None
         self._teller.start()
@@ -173,28 +174,34 @@ class Scheduler:
 
     def status(self, task_id: str) -> TaskStatus:
         """Where a task stands. Raises KeyError for an id that is not known."""
-        return self._loop.ask(lambda _: self._loop.state.status(task_id))
+        return self._loop.ask(lambda _: self._loop.state.status(task_id), reads=True)
 
     def statuses(self) -> dict[str, TaskStatus]:
         """Where every task stands, in the order of their submission."""
-        return self._loop.ask(lambda _: self._loop.state.statuses())
+        return self._loop.ask(lambda _: self._loop.state.statuses(), reads=True)
 
     def snapshot(self) -> Snapshot:
         """How many tasks stand where."""
-        return self._loop.ask(lambda _: self._loop.state.snapshot())
+        return self._loop.ask(lambda _: self._loop.state.snapshot(), reads=True)
 
     def explain(self, task_id: str) -> Explanation:
         """Why a task waits, or what became of it: `.text` in words, the rest as data. Raises KeyError."""
-        return self._loop.ask(lambda _: self._loop.state.explain(task_id))
+        return self._loop.ask(lambda _: self._loop.explain(task_id), reads=True)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all that was submitted has ended; False where the time (seconds) was over before."""
+        """Wait until all that was submitted has ended; False where the time (seconds) was over before.
+
+        Not to be called by `on_event` and the like: RuntimeError, for whoever tells cannot wait to be told.
+        """
+        if threading.current_thread() is self._teller.thread:
+            raise RuntimeError("wait() was called in a callback, which everything that is told would wait for")
         ended: Future[None] = Future()
         told = threading.Event()
         # When the last event has been told too: then every handle is done.
         ended.add_done_callback(lambda _: self._teller.call(told.set))
-        self._loop.ask(lambda _: self._loop.when_done(ended))
+        self._loop.ask(lambda _: self._loop.when_done(ended), reads=True)
         if not told.wait(timeout):
+            ended.cancel()
             return False
         ended.result()
         return True
@@ -203,11 +210,11 @@ class Scheduler:
 
     def pause(self) -> None:
         """Start nothing more for now; what runs goes on."""
-        self._loop.ask(lambda _: self._set_paused(True))
+        self._loop.ask(lambda _: self._set_paused(True), reads=True)
 
     def resume_dispatch(self) -> None:
         """Start tasks again, after `pause()`."""
-        self._loop.ask(lambda _: self._set_paused(False))
+        self._loop.ask(lambda _: self._set_paused(False), reads=True)
 
     def add_worker(self, worker: Worker | Mapping[str, Any]) -> None:
         """Bring up a worker. Raises ValidationError; ValueError where one of this id is there."""
@@ -227,7 +234,7 @@ class Scheduler:
 
     def workers(self) -> list[Worker]:
         """The workers that are there."""
-        return self._loop.ask(lambda _: self._loop.workers())
+        return self._loop.ask(lambda _: self._loop.workers(), reads=True)
 
     def levels(self) -> Levels:
         """How strongly the engine holds what it runs."""
@@ -248,11 +255,11 @@ class Scheduler:
         """End: when all that was submitted has ended; or, where `wait` is false, at once, stopping what runs.
 
         From now on no other workers are expected to come: a task that none of those that are there could hold fails
-        as UNSATISFIABLE, in place of waiting for ever. A run with a journal that is ended at once can be taken up
-        again.
+        as UNSATISFIABLE, in place of waiting for ever; and a pause is over. A run with a journal that is ended at once
+        can be taken up again.
         """
         if wait:
-            self._loop.request(self._loop.settle)  # where it has ended, there is nobody to be told
+            self._loop.request(self._finish)  # where it has ended, there is nobody to be told
         else:
             self._loop.interrupt()
         self._closing = True
@@ -294,10 +301,18 @@ class Scheduler:
             self._loop.serve(lambda: self._closing and self._loop.state.done)
         except BaseException as error:
             logger.exception("the scheduler ended by an error")
-            self._failure = error
-        finally:
+            self._failure = self._teller.failure = error
+        try:
             self._teller.stop()
             self._session.close()
+        except BaseException as error:
+            logger.exception("the scheduler could not be closed in good order")
+            self._failure = self._failure or error
+
+    def _finish(self, now: int) -> None:
+        """No other workers will come, and nobody is left who would end a pause."""
+        self._set_paused(False)
+        self._loop.settle(now)
 
     def _put(self, events: Any) -> None:
         self._teller.put(events)

@@ -6,8 +6,8 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..policy import Policy
 from ..ranks import RANKS
 from ..state import State
 from .control import Control
-from .folder import claim_run_dir
+from .folder import LOGS, claim_run_dir
 from .journal import Journal
 from .loop import Loop, Rhythm
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
@@ -57,6 +57,7 @@ class Settings:
     name: str = ""
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
+    inherited: Collection[str] = ()  # of lease, grace, containment, output_cap: those of the run that is taken up
 
     def check(self) -> None:
         """Raise ValueError or OSError where anything is out of its bounds."""
@@ -122,10 +123,15 @@ class Session:
         """
         self.loop = loop = self._open_loop(tell)
         if self.settings.journal is not None and self.journal is not None:
-            self._control = Control(self.journal.folder, loop, self.name)
+            try:
+                self._control = Control(self.journal.folder, loop, self.name)
+            except BaseException:
+                self.journal.close()
+                raise
         return loop
 
     def _open_loop(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
+        keep_standard_streams()
         if self.settings.journal is not None:
             self.journal = Journal(Path(self.settings.journal))
         if self.journal is None:
@@ -178,10 +184,13 @@ class Session:
         if table is None:
             table = WorkerTable([this_machine()], self.graph.resources)
         state = self._make_state(settings, self.graph, table)
+        # Whoever holds the journal has the folder for himself.
+        is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
         if settings.capture or settings.journal is not None:
-            named = settings.run_dir if settings.run_dir is not None else settings.journal
-            self.folder = str(claim_run_dir(named)) if len(self.graph) or self.forget else str(named or "")
-        logs = Path(self.folder or "").absolute() / "logs" if settings.capture else None
+            named = settings.journal if is_here else settings.run_dir
+            is_new = bool(len(self.graph) or self.forget)
+            self.folder = str(claim_run_dir(named, is_held=is_here)) if is_new else str(named or "")
+        logs = (LOGS if is_here else str(Path(self.folder or "").absolute() / LOGS)) if settings.capture else None
         opened = RunOpened(
             uuid.uuid4().hex,
             settings.name,
@@ -191,9 +200,14 @@ class Session:
             state.max_retries,
             settings.policy,
             self.settled,
+            settings.rhythm.heartbeat_s,
+            settings.rhythm.lease_s,
             settings.rhythm.grace_s,
+            settings.max_fails,
+            settings.containment,
+            settings.output_cap_mb,
             os.path.abspath(settings.cwd or os.getcwd()),
-            None if logs is None else str(logs),
+            logs,
             settings.timeout,
             self.graph.tasks,
             table.workers,
@@ -208,8 +222,11 @@ class Session:
         graph = CompiledGraph(opened.tasks)
         state = self._make_state(opened, graph, WorkerTable(opened.workers, graph.resources))
         loop = self._make_loop(opened, state, tell)
-        self.name = opened.name
-        self.folder = str(Path(opened.logs).parent) if opened.logs else str(self.settings.journal)
+        self.name, logs = opened.name, loop.ledger.logs
+        self.folder = str(self.settings.journal)
+        if logs is not None:
+            os.makedirs(logs, exist_ok=True)
+            self.folder = self.folder if opened.logs == LOGS else str(logs.parent)
         for record in records:
             if isinstance(record, Turn):
                 self.history += loop.replay(record)
@@ -233,30 +250,43 @@ class Session:
     def _make_loop(self, opened: RunOpened, state: State, tell: Callable[[Sequence[Event]], object]) -> Loop:
         settings = self.settings
         engine = settings.engine
+        before = settings.inherited
         if isinstance(engine, str):
             engine = LocalEngine(
                 cwd=opened.cwd,
                 env=settings.env,
-                containment=settings.containment,
-                output_cap_mb=settings.output_cap_mb,
+                containment=opened.containment if "containment" in before else settings.containment,
+                output_cap_mb=opened.output_cap_mb if "output_cap" in before else settings.output_cap_mb,
             )
+        rhythm = settings.rhythm
+        if "lease" in before:
+            rhythm = replace(rhythm, heartbeat_s=opened.heartbeat_s, lease_s=opened.lease_s)
+        if "grace" in before:
+            rhythm = replace(rhythm, grace_s=opened.grace_s)
         return Loop(
             state,
             engine,
             self._clock,
             tell=tell,
-            rhythm=settings.rhythm,
+            rhythm=rhythm,
             run_id=opened.run_id,
             journal=self.journal,
-            logs=None if opened.logs is None else Path(opened.logs),
+            logs=None if opened.logs is None else Path(settings.journal or "").absolute() / opened.logs,
             settled=opened.settled,
             timeout_s=opened.timeout_s,
-            max_fails=settings.max_fails,
+            max_fails=opened.max_fails,
         )
 
     @staticmethod
     def _arrival(loop: Loop) -> SchedulerOpened:
         return SchedulerOpened(loop.now(), time.time(), os.getpid())
+
+
+def keep_standard_streams() -> None:
+    """See to it that no file of ours is called 0, 1 or 2, where a program was started without these."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def check_seconds(name: str, seconds: Any) -> None:

@@ -11,7 +11,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from ..attempts import AttemptLog
 from ..errors import ClosedError, TaskError
@@ -21,7 +21,7 @@ from ..names import show_name
 from .handles import Events, Handle
 from .log import log_event, logger
 
-__all__ = ["OnEvent", "Teller", "call_safely"]
+__all__ = ["OnEvent", "Teller"]
 
 OnEvent = Callable[[Event], object]
 NOTIFY_PATIENCE_S = 60.0  # for the last command of `notify`, when a scheduler is closed
@@ -52,10 +52,11 @@ class Teller:
         self._handles: dict[str, Handle] = {}  # of tasks whose end has not been told
         self._over = bytearray()  # by task: whether its end has been told
         self._failures: dict[str, TaskFailed] = {}
-        self._streams: list[Events] = []
+        self._streams: WeakSet[Events] = WeakSet()  # one that nobody holds any more is not filled
         self._n_put = 0
         self._queue: queue.SimpleQueue[tuple[int, Sequence[Event]] | Callable[[], object] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
+        self.failure: BaseException | None = None  # by which the run has ended
         self._finished = False
 
     def remember(self, events: Sequence[Event]) -> None:
@@ -93,7 +94,7 @@ class Teller:
         for event in events:
             log_event(event)
             for listener in self._on_event:
-                call_safely(listener, event)
+                self._call_safely(listener, event)
             if self._notifier and isinstance(event, TaskFailed):
                 self._notifier.failed(event)
             if isinstance(event, (AttemptCompleted, TaskFailed)):
@@ -113,7 +114,7 @@ class Teller:
                 task = self._index_of(task_id)
                 if task >= len(self._over) or not self._over[task]:
                     if self._finished:
-                        handle.set_exception(ended_early(task_id))
+                        handle.set_exception(ended_early(task_id, self.failure))
                     else:
                         self._handles[task_id] = handle
                     return handle
@@ -125,10 +126,19 @@ class Teller:
         stream = Events(self._forget, self._n_put)
         with self._lock:
             if not self._finished:
-                self._streams.append(stream)
+                self._streams.add(stream)
                 return stream
         stream.put((), last=True)
         return stream
+
+    def _call_safely(self, listener: Callable[..., object], *given: object) -> None:
+        """Call what a client has given; what it raises is logged. In a thread of our own nobody else would hear it."""
+        try:
+            listener(*given)
+        except BaseException as error:
+            if not isinstance(error, Exception) and threading.current_thread() is not self.thread:
+                raise
+            logger.exception("on_event raised for %r; the run goes on", given[-1])
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -136,22 +146,22 @@ class Teller:
                 self.tell(item[1], item[0])
             else:
                 item()
-        self.finish()
+        self.finish(self.failure)
         while not self._queue.empty():
             item = self._queue.get()
             if callable(item):
                 item()
 
-    def finish(self) -> None:
-        """Nothing more will be told."""
+    def finish(self, failure: BaseException | None = None) -> None:
+        """Nothing more will be told, because of a failure where there was one."""
         with self._lock:
             self._finished = True
-            streams, self._streams = self._streams, []
+            streams, self._streams = list(self._streams), WeakSet()
             handles, self._handles = self._handles, {}
         for stream in streams:
             stream.put((), last=True)
         for handle in handles.values():
-            handle.set_exception(ended_early(handle.task_id))
+            self._call_safely(handle.set_exception, ended_early(handle.task_id, failure))
         if self._notifier:
             self._notifier.close()
 
@@ -166,7 +176,7 @@ class Teller:
                 self._failures[event.task_id] = event
             handle = self._handles.pop(event.task_id, None)
         if handle is not None:
-            self._resolve(handle, event if isinstance(event, TaskFailed) else None)
+            self._call_safely(self._resolve, handle, event if isinstance(event, TaskFailed) else None)
 
     def _resolve(self, handle: Handle, failure: TaskFailed | None) -> None:
         attempt = self._attempts.last_of(self._index_of(handle.task_id))
@@ -181,13 +191,15 @@ class Teller:
 
     def _forget(self, stream: Events) -> None:
         with self._lock:
-            if stream in self._streams:
-                self._streams.remove(stream)
+            self._streams.discard(stream)
 
 
-def ended_early(task_id: str) -> ClosedError:
+def ended_early(task_id: str, failure: BaseException | None) -> ClosedError:
     """What is said of a task whose end nobody will see."""
-    return ClosedError(f"the scheduler was closed before {show_name(task_id)} had ended")
+    why = f", by an error: {failure}" if failure else ""
+    error = ClosedError(f"the scheduler was closed before {show_name(task_id)} had ended{why}")
+    error.__cause__ = failure
+    return error
 
 
 class Notifier:
@@ -221,13 +233,5 @@ class Notifier:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", self._command], env=environment, stdin=subprocess.DEVNULL
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             logger.error("the command of notify cannot be started: %s", error)
-
-
-def call_safely(listener: OnEvent, event: Event) -> None:
-    """Tell one listener; what it raises is logged."""
-    try:
-        listener(event)
-    except Exception:
-        logger.exception("on_event raised for %r; the run goes on", event)
