@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,6 +29,7 @@ from fastsched.events import (
     WorkerJoined,
     WorkerLeft,
 )
+from fastsched.runtime.requests import Submission
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
 ONE = [Worker("w", 2, 1024)]
@@ -67,8 +73,7 @@ def test_a_handle_is_a_future_of_the_last_attempt():
         assert list(scheduler.statuses()) == ["hello", "then", "after"]
     with pytest.raises(ClosedError):
         scheduler.submit(Task("late", "true"))
-    with pytest.raises(ClosedError):
-        scheduler.status("hello")
+    assert scheduler.status("hello") is TaskStatus.COMPLETED, "what became of it can still be asked"
 
 
 def test_submissions_are_judged_at_once_and_all_or_nothing():
@@ -444,3 +449,206 @@ def test_closing_does_not_wait_for_what_nobody_could_hold(ends):
     assert caught.value.reason is Reason.UNSATISFIABLE
     if ends != "close":
         assert handles[1].result(0).exit_code == 0
+
+
+def test_draining_the_last_worker_ends_a_run_and_fails_what_it_does_not_do(tmp_path):
+    """It left, and the run was said to stand still: a bug of ours."""
+    engine, scheduler = instant("a")
+    with scheduler:
+        a, b = scheduler.submit_all([Task("a", "x", (), 2), Task("b", "x", ["a"])])
+        wait_until(a.running)
+        scheduler.drain_worker("w")
+        closing = threading.Thread(target=scheduler.close)
+        closing.start()
+        time.sleep(0.1)
+        engine.let_go(AttemptEnded("a", "w", 1, None, 0, incarnation=1))
+        closing.join(20)
+        assert not closing.is_alive()
+    assert a.result().exit_code == 0
+    with pytest.raises(TaskError, match="UNSATISFIABLE"):
+        b.result()
+
+
+def test_a_draining_worker_that_is_lost_has_left():
+    engine, scheduler = instant("a", workers=[Worker("w", 1, 1024), Worker("v", 1, 1024)])
+    events = scheduler.events()
+    with scheduler:
+        (a,) = scheduler.submit_all([Task("a", "x")])
+        wait_until(a.running)
+        (_, name, _) = engine.sent[0]
+        scheduler.drain_worker(name)
+        engine.held.clear()
+        engine.lose(name, "killed")
+        assert a.result(20).worker_id != name
+        assert [worker.worker_id for worker in scheduler.workers()] != [name]
+        wait_until(lambda: len(scheduler.workers()) == 1)
+    assert [e.worker_id for e in events if isinstance(e, WorkerLeft)] == [name]
+
+
+def test_a_worker_that_is_to_be_brought_up_again_can_be_removed_for_good():
+    engine, scheduler = instant("a", workers=[Worker("w", 1, 1024)])
+    with scheduler:
+        (a,) = scheduler.submit_all([Task("a", "x")])
+        for _ in range(2):  # the second time it comes back later
+            wait_until(a.running)
+            engine.lose("w", "killed")
+        wait_until(lambda: not scheduler.workers())
+        engine.held.clear()
+        scheduler.remove_worker("w")
+        scheduler.add_worker(Worker("w", 2, 1024))
+        assert a.result(20).attempt == 3
+
+
+def test_a_worker_that_comes_again_is_waited_for():
+    engine, scheduler = instant(workers=[Worker("small", 1, 1024), Worker("big", 8, 1024)])
+    with scheduler:
+        wait_until(lambda: len(scheduler.workers()) == 2)
+        scheduler.remove_worker("big")
+        wait_until(lambda: len(scheduler.workers()) == 1)
+        bring_up, waiting = engine.bring_up, []
+        engine.bring_up = lambda worker, incarnation: waiting.append((worker, incarnation))
+        scheduler.add_worker(Worker("big", 16, 1024))
+        handle = scheduler.submit(Task("a", "x", (), 16))
+        assert "could hold it and is expected" in scheduler.explain("a").text
+        closing = threading.Thread(target=scheduler.close)
+        closing.start()
+        time.sleep(0.1)
+        assert not handle.done(), "it is on its way"
+        bring_up(*waiting[0])
+        scheduler._loop.engine.wake()
+        assert handle.result(20).worker_id == "big"
+        closing.join(20)
+
+
+@pytest.mark.parametrize("leaves", [SystemExit, KeyboardInterrupt])
+def test_a_listener_that_wants_to_leave_leaves_others_alone(leaves, caplog):
+    """`sys.exit()` in a callback ended the thread that tells, and no handle was ever done."""
+
+    def leave(*_):
+        raise leaves
+
+    _, scheduler = instant(on_event=leave)
+    with scheduler:
+        a, b = scheduler.submit_all([Task("a", "x"), Task("b", "x", ["a"])])
+        a.add_done_callback(leave)
+        assert b.result(20).exit_code == 0 and scheduler.wait(20)
+    assert "raised" in caplog.text
+
+
+def test_a_name_that_no_program_can_be_told_keeps_nobody_waiting(caplog):
+    engine, scheduler = instant("a\0b", notify="true")
+    with scheduler:
+        handle = scheduler.submit(Task("a\0b", "x", max_retries=0))
+        wait_until(handle.running)
+        engine.let_go(AttemptEnded("a\0b", "w", 1, Reason.EXIT, 1, incarnation=1))
+        with pytest.raises(TaskError):
+            handle.result(20)
+    assert "cannot be started" in caplog.text
+
+
+def test_who_submits_something_absurd_harms_nobody_else():
+    class Absurd(Mapping):
+        def __getitem__(self, name):
+            raise RuntimeError("absurd")
+
+        def __iter__(self):
+            return iter(["task_id", "command"])
+
+        def __len__(self):
+            return 2
+
+    _, scheduler = instant()
+    with scheduler:
+        held, go = threading.Event(), threading.Event()
+        holder = scheduler._loop.request(lambda _: (held.set(), go.wait(20)))
+        held.wait(20)
+        good = scheduler._loop.request(Submission([Task("a", "x")], []))
+        bad = scheduler._loop.request(Submission([Absurd()], []))
+        go.set()
+        holder.result(20)
+        assert good.result(20) == range(1)
+        with pytest.raises(RuntimeError, match="absurd"):
+            bad.result(20)
+        assert scheduler.handle("a").result(20).exit_code == 0
+
+
+def test_waiting_in_a_callback_is_refused():
+    engine, scheduler = instant("a")
+    said = []
+
+    def wait(_):
+        try:
+            scheduler.wait()
+        except RuntimeError as error:
+            said.append(str(error))
+
+    with scheduler:
+        handle = scheduler.submit(Task("a", "x"))
+        handle.add_done_callback(wait)
+        wait_until(handle.running)
+        engine.let_go(AttemptEnded("a", "w", 1, None, 0, incarnation=1))
+        handle.result(20)
+        scheduler.wait(20)
+    assert said and "callback" in said[0]
+
+
+def test_closing_ends_a_pause_and_who_asks_is_told_of_it():
+    _, scheduler = instant()
+    with scheduler:
+        scheduler.pause()
+        handle = scheduler.submit(Task("a", "x"))
+        assert scheduler.explain("a").text.startswith("the scheduler is paused; it ")
+    assert handle.result(0).exit_code == 0
+
+
+def test_streams_that_nobody_reads_any_more_are_given_up():
+    _, scheduler = instant()
+    with scheduler:
+        for i in range(5):
+            stream = scheduler.events()
+            scheduler.submit(Task(f"t{i}", "x"))
+            for _ in stream:
+                break
+        del stream
+        gc.collect()
+        assert len(scheduler._teller._streams) == 0
+        for _ in range(5):
+            assert scheduler.wait(20)
+
+
+def test_when_the_loop_ends_by_an_error_everybody_is_told_which(monkeypatch):
+    engine, scheduler = instant("a")
+    handle = scheduler.submit(Task("a", "x"))
+    wait_until(handle.running)
+
+    def fail(timeout_s):
+        raise OSError("the engine is on fire")
+
+    engine.wait_reports = fail
+    engine.wake()
+    with pytest.raises(ClosedError, match="on fire"):
+        handle.result(20)
+    with pytest.raises(ClosedError, match="on fire"):
+        scheduler.submit(Task("b", "x"))
+    with pytest.raises(OSError, match="on fire"):
+        scheduler.close()
+
+
+def test_a_program_that_forgets_its_scheduler_is_told(tmp_path):
+    program = """
+        from fastsched import Scheduler, Task, Worker
+        scheduler = Scheduler([Worker("w", 1, 512)])
+        scheduler.submit(Task("a", "sleep 20; touch never"))
+        while scheduler.snapshot().running == 0:
+            pass
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "1 of its tasks had not ended" in done.stderr and "`with`" in done.stderr
+
+
+def test_failures_are_all_told_to_a_command_that_takes_its_time(tmp_path):
+    notify = 'printf "%s\\n" "$FASTSCHED_TASK_IDS" >> told; sleep 0.2'
+    with Scheduler(ONE, notify=notify) as scheduler:
+        scheduler.submit_all([Task(f"f{i}", "exit 1", max_retries=0) for i in range(7)])
+    assert sorted(Path("told").read_text().split()) == [f"f{i}" for i in range(7)]
+    assert len(Path("told").read_text().splitlines()) == 8, "the last one is for the end"

@@ -390,3 +390,56 @@ MANY_AT_A_TIME = """
 def test_more_commands_at_a_time_than_descriptors(tmp_path):
     """The files that are held ready for outputs leave enough for everything else."""
     subprocess.run([sys.executable, "-c", textwrap.dedent(MANY_AT_A_TIME)], cwd=tmp_path, check=True, timeout=60)
+
+
+def test_whoever_ignores_signals_starts_agents_that_do_not(tmp_path):
+    """Ignored signals are inherited: nobody would hear of the end of a command, nor a command that it is to end."""
+    program = """
+        import signal, sys, time
+        from fastsched import Scheduler, Task, Worker
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        with Scheduler([Worker("w", 2, 1024)], run_dir="r") as scheduler:
+            assert scheduler.submit(Task("a", "true")).result(20).exit_code == 0
+            handle = scheduler.submit(Task("b", "exec sleep 30"))
+            while not handle.running():
+                time.sleep(0.01)
+            time.sleep(0.3)
+            began = time.monotonic()
+            handle.cancel()
+            assert scheduler.wait(20) and time.monotonic() - began < 4, "it waited for the grace"
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_agent_that_is_told_to_end_is_lost_and_nothing_is_cancelled(make_field, level, mark):
+    """Nobody has cancelled what it ran: so it is tried again, at no charge."""
+    field = make_field(level)
+    field.start("a", f"sleep {mark}")
+    field.wait_until(lambda: survivors(mark))
+    os.kill(field.engine.hosts["w1"].pid, signal.SIGTERM)
+    assert field.loss_of("w1").message == "its agent ended unexpectedly: it was sent SIGTERM"
+    assert not field.ends() and not survivors(mark)
+
+
+def test_in_a_namespace_a_command_cannot_tell_its_agent_to_end(make_field):
+    field = make_field("namespace")
+    field.start("a", "sleep 1; exit 4")
+    assert field.run("kill 1; kill $PPID; sleep 0.3; exit 5").exit_code == 5
+    assert field.end_of("a").exit_code == 4
+
+
+def test_the_environment_of_commands_is_not_that_of_their_agent(make_field, tmp_path):
+    """What a command needs may be what keeps this Python from starting."""
+    (tmp_path / "libc.so.6").write_text("no library")
+    field = make_field("session", env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(tmp_path)})
+    assert field.run("exit 0").exit_code != 0, "that is for the command alone"
+
+
+def test_why_an_agent_did_not_come_up_is_said(make_field, monkeypatch):
+    field = make_field("session")
+    monkeypatch.setattr("fastsched.engines.hosts.BOOT", "raise SystemExit(7)")
+    field.engine.bring_up(Worker("w2", 1, 512), 1)
+    assert field.loss_of("w2").message == "its agent ended unexpectedly: exit code 7"

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from engines import InstantEngine
@@ -347,3 +348,124 @@ def test_the_first_record_says_what_the_run_was_given(tmp_path):
     assert isinstance(opened, RunOpened)
     assert (opened.tasks, opened.workers, opened.policy) == ([task], WORKERS, Policy(backoff=2))
     assert not any(isinstance(e, TaskFailed) for e in records_of(tmp_path / "j"))
+
+
+def test_where_the_disk_is_full_what_only_reads_is_answered(tmp_path, monkeypatch):
+    engine = InstantEngine(["a"])
+    with Scheduler(WORKERS, engine=engine, journal="j", capture=False) as scheduler:
+        scheduler.submit(Task("a", "x"))
+        journal = scheduler._session.journal
+        append_all, full = journal.append_all, []
+
+        def no_room(bodies):
+            if full:
+                raise JournalFull("no room")
+            return append_all(bodies)
+
+        monkeypatch.setattr(journal, "append_all", no_room)
+        while not engine.sent:
+            time.sleep(0.01)
+        full.append(True)
+        (sent,) = engine.sent
+        engine.let_go(AttemptEnded(*sent, None, 0, incarnation=1))
+        while not scheduler._loop.blocked:
+            time.sleep(0.01)
+        began = time.monotonic()
+        assert scheduler.snapshot().completed == 1 and scheduler.status("a") is TaskStatus.COMPLETED
+        assert not scheduler.wait(0.1) and time.monotonic() - began < 5
+        full.clear()
+        assert scheduler.wait(20)
+
+
+def test_a_limit_of_failures_holds_for_what_is_tried_again_and_for_who_takes_it_up(tmp_path):
+    tasks = [Task("a", "exit 1", max_retries=0), Task("b", "echo b >> b; sleep 0.5; exit 1", max_retries=2)]
+    tasks += [Task(f"c{i}", f"touch c{i}", ["b"]) for i in range(3)]
+    tasks += [Task(f"d{i}", f"touch d{i}", [], 2) for i in range(3)]
+    result = run(tasks, [Worker("w", 2, 1024)], max_fails=1, journal="j")
+    assert Path("b").read_text() == "b\n" and not [name for name in os.listdir() if name[0] in "cd"]
+    assert result.reasons["b"] is Reason.CANCELLED and result.reasons["d1"] is Reason.CANCELLED
+    (opened,) = [record for record in records_of(tmp_path / "j") if isinstance(record, RunOpened)]
+    assert opened.max_fails == 1
+
+
+def test_of_many_tasks_so_many_are_cancelled_in_a_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastsched.runtime.loop.CANCELLED_AT_ONCE", 10)
+    tasks = [Task("a", "exit 1", max_retries=0, priority=1), *[Task(f"t{i}", "true") for i in range(95)]]
+    result = run(tasks, [Worker("w", 1, 1024)], max_fails=1, journal="j")
+    assert list(result.reasons.values()).count(Reason.CANCELLED) == 95 and len(result.attempts) == 1
+    turns = [record for record in records_of(tmp_path / "j") if isinstance(record, Turn)]
+    assert max(len(turn.facts) for turn in turns) < 30
+
+
+def test_what_ended_by_itself_while_everything_was_stopped_is_not_run_again(tmp_path):
+    """Its report lay unread when Ctrl-C came."""
+
+    class Late(InstantEngine):
+        def close(self, grace_s):
+            super().close(grace_s)
+            names = {name: (name, worker, attempt) for name, worker, attempt in self.sent}
+            return [
+                AttemptEnded(*names["a"], None, 0, incarnation=1),
+                AttemptEnded(*names["b"], Reason.CANCELLED, 0, incarnation=1),
+            ]
+
+    engine = Late(["a", "b"])
+    scheduler = Scheduler(WORKERS, engine=engine, journal="j", capture=False)
+    handles = scheduler.submit_all([Task("a", "x"), Task("b", "x")])
+    while len(engine.sent) < 2:
+        time.sleep(0.01)
+    scheduler.close(wait=False)
+    assert handles[0].result(0).exit_code == 0
+    again = InstantEngine()
+    with Scheduler(engine=again, journal="j", capture=False) as scheduler:
+        assert scheduler.wait(20)
+    assert [name for name, _, _ in again.sent] == ["b"]
+
+
+def test_a_crash_before_the_first_record_leaves_a_folder_that_can_be_used(tmp_path):
+    os.makedirs("j/logs")
+    Journal("j").close()
+    with Scheduler(WORKERS, journal="j") as scheduler:
+        assert scheduler.submit(Task("a", "echo hi")).result(20).exit_code == 0
+
+
+def test_a_run_whose_folder_was_moved_is_taken_up_where_it_is(tmp_path):
+    with Scheduler(WORKERS, journal="here") as scheduler:
+        scheduler.submit(Task("a", "echo one")).result(20)
+    os.rename("here", "there")
+    with Scheduler(journal="there") as scheduler:
+        kept = scheduler.handle("a").result(20)
+        assert Path(kept.stdout).read_text() == "one\n" and "there" in kept.stdout
+        assert "there" in scheduler.submit(Task("b", "echo two")).result(20).stdout
+    assert not os.path.exists("here")
+
+
+def test_a_worker_that_stayed_away_is_brought_up_by_who_takes_the_run_up(tmp_path):
+    class Broken(InstantEngine):
+        def bring_up(self, worker, incarnation):
+            raise OSError("no more")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastsched.runtime.loop.FIRST_RESTART_S", 0.001)
+        with Scheduler([Worker("w", 1, 512)], engine=Broken(), journal="j", capture=False) as scheduler:
+            handle = scheduler.submit(Task("a", "x"))
+            while scheduler._loop._workers:
+                time.sleep(0.01)
+            scheduler.close(wait=False)
+    with Scheduler(engine=InstantEngine(), journal="j", capture=False) as scheduler:
+        assert scheduler.handle("a").result(20).worker_id == "w"
+    assert handle.done()
+
+
+def test_what_was_drained_stays_away_from_who_takes_the_run_up(tmp_path):
+    engine = InstantEngine(["a"])
+    scheduler = Scheduler([Worker("w", 1, 512), Worker("v", 1, 512)], engine=engine, journal="j", capture=False)
+    scheduler.submit(Task("a", "x"))
+    while not engine.sent:
+        time.sleep(0.01)
+    drained = engine.sent[0][1]
+    scheduler.drain_worker(drained)
+    scheduler.close(wait=False)
+    with Scheduler(engine=InstantEngine(), journal="j", capture=False) as scheduler:
+        assert scheduler.handle("a").result(20).worker_id != drained
+        assert [worker.worker_id for worker in scheduler.workers()] == [{"w": "v", "v": "w"}[drained]]

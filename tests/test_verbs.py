@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from fastsched import verbs
 from fastsched.cli import main
 from fastsched.runtime.control import ask_run
 from fastsched.runtime.folder import find_run
 from fastsched.runtime.journal import DATABASE
 from fastsched.units import read_megabytes, read_seconds
+from fastsched.verbs import past_run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running commands needs POSIX")
 
@@ -332,3 +336,132 @@ def test_a_cancelled_task_does_not_look_like_a_stop(capfd):
         assert main(["cancel", "a"]) == 0
         code, _, err = live.end()
     assert code == 1 and "a: it was stopped on w" in err and "it was cancelled" in err and "Ctrl-C" not in err
+
+
+def test_a_run_as_a_whole_keeps_its_limits_when_it_is_taken_up_or_retried(capfd):
+    """What was said of failures, retries and times is said of the run, not of one scheduler."""
+    tasks = [task("slow", "sleep 30"), task("bad", "sleep 0.2; echo bad >> bad; exit 1"), task("after", "true", "slow")]
+    file = job(tasks, n_workers=2)
+    with Live("run", file, "-q", "--retries", "0", "--fail-fast", "--grace", "100ms", "--timeout", "60s") as live:
+        wait_until(lambda: running("slow", "bad"))
+        live.process.kill()
+    assert main(["status"]) == 0
+    with Live("resume", "-q") as live:
+        wait_until(lambda: Path("bad").exists())
+        wait_until(lambda: not running("bad"))
+        code, out, err = live.end(signal.SIGINT)
+    assert code == 130 and "CANCELLED" in out, (out, err)
+    assert Path("bad").read_text() == "bad\n"
+    assert find_run(None)
+    again = task("bad", "echo again >> again; exit 1")
+    file = job([again])
+    assert main(["run", file, "-q", "--retries", "1"]) == 1 and Path("again").read_text() == "again\n" * 2
+    assert main(["retry", "--failed", "-q"]) == 1 and Path("again").read_text() == "again\n" * 4
+    assert main(["retry", "--failed", "-q", "--retries", "0"]) == 1 and Path("again").read_text() == "again\n" * 5
+
+
+def test_damage_is_said_by_whoever_looks(capfd):
+    file = job([task(f"t{i}", "true") for i in range(20)])
+    assert main(["run", file, "-q"]) == 0
+    run = find_run(None)
+    with contextlib.closing(sqlite3.connect(run / "journal.db")) as database:
+        database.execute("DELETE FROM record WHERE number > (SELECT max(number) / 2 FROM record)")
+        database.commit()
+    capfd.readouterr()
+    for verb in (["status"], ["explain", "t1"], ["workers"], ["report"]):
+        verbs.warn_once.cache_clear()
+        main(verb)
+        assert "damaged" in capfd.readouterr().err, verb
+    assert main(["retry", "--failed", "-q"]) == 2 and "--accept-damage" in capfd.readouterr().err
+    assert main(["retry", "--failed", "-q", "--accept-damage"]) == 0
+
+
+def test_logs_of_a_run_that_nobody_schedules_come_to_an_end(capfd):
+    file = job([task("a", "echo begun; sleep 30"), task("b", "true", "a")])
+    with Live("run", file, "-q") as live:
+        wait_until(lambda: running("a"))
+        time.sleep(0.3)
+        live.process.kill()
+    capfd.readouterr()
+    for name, said in (("a", "begun\n"), ("b", "")):
+        assert main(["logs", name, "-f"]) == 0
+        out, err = capfd.readouterr()
+        assert out == said and "was interrupted" in err
+
+
+def test_looking_at_many_tasks_takes_the_scheduler_little_time(capfd):
+    """A look at every task kept the loop for so long that its agents took it for dead."""
+    first = task("a", "while [ ! -e go ]; do sleep 0.02; done")
+    file = job([first, *[task(f"t{i}", "true", "a") for i in range(12_000)]])
+    with Live("run", file, "-q", "--fail-fast") as live:
+        wait_until(lambda: running("a"))
+        page = ask_run(find_run(None), "page", first=0, most=5000)
+        assert len(page["rows"]) == 5000 and page["next"] == 5000
+        capfd.readouterr()
+        assert main(["status", "--format", "jsonl"]) == 0
+        rows = capfd.readouterr().out.splitlines()
+        assert len(rows) == 12_002 and json.loads(rows[-1])["task_id"] == "t11999"
+        assert main(["explain", "t1100x"]) == 2 and "did you mean" in capfd.readouterr().err
+        assert main(["cancel", "a"]) == 0
+        code, out, _ = live.end()
+    assert code == 1 and "12,001 failed" in out
+
+
+def test_a_run_on_a_terminal_that_is_closed_ends_in_good_order(capfd):
+    with Live("run", job([task("a", "sleep 30")]), "-q", "--grace", "1s") as live:
+        wait_until(lambda: running("a"))
+        code, out, _ = live.end(signal.SIGHUP)
+    assert code == 130 and "interrupted" in out
+
+
+def test_a_run_without_standard_streams(tmp_path):
+    job([task("a", "echo hi")])
+    line = f"exec {sys.executable} -m fastsched run job.json -q --run-dir r <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", line], timeout=60).returncode == 0
+    assert Path("r/logs/a.1.out").read_text() == "hi\n"
+    assert past_run(Path("r")).result().all_completed
+
+
+def test_who_is_to_be_notified_is(capfd):
+    file = job([task("a", "exit 1", max_retries=0)])
+    assert main(["run", file, "-q", "--notify", 'echo "$FASTSCHED_EVENT $FASTSCHED_TASK_ID" >> told']) == 1
+    assert Path("told").read_text().splitlines() == ["failed a", "ended "]
+
+
+def test_the_last_worker_is_not_sent_away_by_mistake(capfd):
+    with Live("run", job([task("a", "while [ ! -e go ]; do sleep 0.02; done"), task("b", "true", "a")]), "-q") as live:
+        wait_until(lambda: running("a"))
+        assert main(["workers", "--drain", "w0"]) == 2 and "--force" in capfd.readouterr().err
+        assert main(["workers", "--drain", "w1"]) == 2 and "has no worker w1" in capfd.readouterr().err
+        assert main(["workers", "--drain", "w0", "--force"]) == 0
+        Path("go").touch()
+        code, out, _ = live.end()
+    assert code == 1 and "1 completed, 1 failed (1 UNSATISFIABLE)" in out
+
+
+def test_cancel_asks_about_all_ids_first(capfd):
+    with Live("run", job([task("a", "sleep 30"), task("b", "true", "a")]), "-q") as live:
+        wait_until(lambda: running("a"))
+        assert main(["cancel", "a", "nobody"]) == 2 and "no task nobody" in capfd.readouterr().err
+        assert running("a")
+        assert main(["cancel", "a"]) == 0
+        live.end()
+    assert main(["status"]) == 0 and "1 task that failed because another did" in capfd.readouterr().out
+    assert main(["logs", "a"]) == 0 and "a wrote nothing" in capfd.readouterr().err
+
+
+def test_what_is_left_is_counted_down_and_not_told_when_it_is_over():
+    from types import SimpleNamespace
+
+    from fastsched.progress import Progress
+
+    progress = Progress(SimpleNamespace(), lambda *_: None)
+    progress.total = 2
+    progress._end_at = time.monotonic() + 30.4
+    assert progress.eta == ", about 30 s left"
+    progress._end_at -= 20
+    assert progress.eta == ", about 10 s left"
+    progress._end_at -= 20
+    assert progress.eta == "", "it is overdue"
+    progress._end_at, progress.ended = time.monotonic() + 30, 2
+    assert progress.eta == ""

@@ -17,6 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -65,8 +66,9 @@ MOST_WORKERS = 100_000  # that shapes can ask for
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the arguments, do it, answer the exit code."""
-    if sys.stdout is None:  # it was closed
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") != "backslashreplace" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to stop
@@ -214,6 +216,13 @@ def add_running(parser: argparse.ArgumentParser, default: str = "") -> None:
         help=f"failures a task survives, where it does not say so itself (default: {default or 3})",
     )
     parser.add_argument(
+        "--on-oom",
+        type=factor,
+        metavar="FACTOR",
+        help="what is asked for after out-of-memory: 2x is twice the memory, at most what the largest worker has; that "
+        f"is tried 3 times, which --retries does not count (default: {default or '1x'})",
+    )
+    parser.add_argument(
         "--timeout", type=positive_duration, metavar="D", help="what an attempt may take, such as 90s or 1h30m"
     )
     ending = parser.add_mutually_exclusive_group()
@@ -266,8 +275,8 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
     parser.add_argument(
         "--notify",
         metavar="COMMAND",
-        help="for the shell, when a task has failed for good and at the end, with FASTSCHED_EVENT (failed, ended), "
-        "FASTSCHED_FAILURES, FASTSCHED_TASK_ID and FASTSCHED_REASON",
+        help="for the shell, when tasks have failed for good and at the end, with FASTSCHED_EVENT (failed, ended), "
+        "FASTSCHED_FAILURES, FASTSCHED_TASK_ID, FASTSCHED_REASON and FASTSCHED_TASK_IDS, a line each",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the summary")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
@@ -320,6 +329,14 @@ def positive_duration(text: str) -> float:
     if number < 0.001:
         raise argparse.ArgumentTypeError(f"{text!r} is too short; at least 1ms is wanted")
     return number
+
+
+def factor(text: str) -> str:
+    """How many times as much, such as 2x."""
+    try:
+        return Policy(on_oom=text).on_oom
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).partition("; ")[2]) from None
 
 
 def size(text: str) -> int:
@@ -443,7 +460,7 @@ def run_graph(
         max_retries=arguments.max_retries,
         rank=arguments.rank,
         fit=arguments.fit,
-        policy=policy,
+        policy=replace(policy, on_oom=arguments.on_oom or policy.on_oom),
         cwd=cwd,
         rhythm=rhythm_of(arguments),
         timeout=arguments.timeout,
@@ -469,7 +486,8 @@ def do_resume(arguments: argparse.Namespace) -> int:
     session = Session(settings, CompiledGraph([]), None, settled=True, fresh=False)
     code = watch(arguments, session)
     if session.was_over:
-        print(f"every task of {folder} had ended before; nothing was left to resume", file=sys.stderr)
+        hint = "; fastsched retry --failed runs again what failed" if code == TASK_FAILED else ""
+        print(f"every task of {folder} had ended before; nothing was left to resume{hint}", file=sys.stderr)
     return code
 
 

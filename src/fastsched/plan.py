@@ -328,6 +328,7 @@ class Run(_Outcome):
         attempts: every `Attempt`, in the order of their ends: a sequence.
         run_dir: the folder that holds the outputs of the attempts.
         interrupted: whether it was ended before its time.
+        unfinished: of such a run, the tasks that had not come to their end: what is left for `fastsched resume`.
     """
 
     def __init__(
@@ -338,8 +339,10 @@ class Run(_Outcome):
         attempts: Sequence[Attempt],
         run_dir: str,
         interrupted: bool,
+        unfinished: Sequence[str] = (),
     ) -> None:
         super().__init__(ids, worker_ids, plan)
+        self.unfinished = unfinished
         self.attempts = attempts
         self.run_dir = run_dir
         self.interrupted = interrupted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -39,7 +40,7 @@ class Progress:
         self.show = show
         self.ended = self.running = self.failed = self.misfits = self.total = 0
         self.stopping = False
-        self.left_s: float | None = None  # what is left of the run, as far as can be told
+        self._end_at: float | None = None  # when the run will be over, as far as can be told
         self._begun = False
         self._next_estimate = 0.0
 
@@ -71,16 +72,21 @@ class Progress:
         began = time.monotonic()
         if began < self._next_estimate or self.session.loop is None:
             return
-        self.left_s = seconds_left(self.session.loop.ledger, self.session.loop.now())
-        self._next_estimate = time.monotonic() + max(ESTIMATE_S, 50 * (time.monotonic() - began))
+        left_s = seconds_left(self.session.loop.ledger, self.session.loop.now())
+        now = time.monotonic()
+        self._end_at = None if left_s is None else now + left_s
+        self._next_estimate = now + max(ESTIMATE_S, 50 * (now - began))
 
     @property
     def eta(self) -> str:
-        """`, 3m 20s left`, or nothing where that cannot be told."""
-        if self.left_s is None:
-            return ""
-        left = round(self.left_s)
-        return f", {f'{left} s' if left < 60 else show_seconds(left)} left"
+        """`, about 3m 20s left`, or nothing where that cannot be told, or it is overdue."""
+        left = 0 if self._end_at is None or self.ended == self.total else round(self._end_at - time.monotonic())
+        return f", about {f'{left} s' if left < 60 else show_seconds(left)} left" if left > 0 else ""
+
+    @property
+    def note(self) -> str:
+        """What it is at, in a few words. May be asked for from any thread."""
+        return f"{self.running} running, {self.failed} failed{self.eta}"
 
     def tell_misfits(self) -> None:
         """Say how many more tasks there are that no worker can hold."""
@@ -135,37 +141,46 @@ def show_progress(session: Session, *, quiet: bool, verbose: bool) -> Iterator[P
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
+        from rich.text import Text
     except ImportError:
         plain = True
     else:
         plain = not sys.stderr.isatty()
     if plain:
-        with telling_the_rest(Progress(session, PlainLines())) as progress:
+        lines = PlainLines()
+        with telling_the_rest(Progress(session, lines)) as progress, lines.now_and_then(progress):
             yield progress
         return
+
+    class Note(ProgressColumn):
+        """It counts down while nothing happens."""
+
+        def render(self, task: object) -> Text:
+            return Text(progress.note)
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        Note(),
         TimeElapsedColumn(),
     )
+    progress = Progress(session, lambda progress, line: show(progress, line))
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(show_name(session.name), total=None, note="")
+        row = bar.add_task(show_name(session.name), total=None)
 
         def show(progress: Progress, line: str) -> None:
             if progress.stopping:
                 bar.stop()  # as it stands: what is being stopped has not been done
             else:
-                note = f"{progress.running} running, {progress.failed} failed{progress.eta}"
                 name = show_name(session.name)
-                bar.update(row, description=name, total=progress.total, completed=progress.ended, note=note)
+                bar.update(row, description=name, total=progress.total, completed=progress.ended)
             if line:
                 bar.console.print(line, markup=False, highlight=False)
 
-        with telling_the_rest(Progress(session, show)) as progress:
+        with telling_the_rest(progress):
             yield progress
 
 
@@ -189,7 +204,25 @@ class PlainLines:
         if not progress.stopping and time.monotonic() - self.last >= PLAIN_PROGRESS_S:
             self.last = time.monotonic()
             ended = f"{progress.ended:,} of {progress.total:,} ended"
-            print_line(f"{ended}, {progress.running} running, {progress.failed} failed{progress.eta}")
+            print_line(f"{ended}, {progress.note}")
+
+    @contextlib.contextmanager
+    def now_and_then(self, progress: Progress) -> Iterator[None]:
+        """Tell what it is at while nothing happens, too."""
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(PLAIN_PROGRESS_S):
+                if progress.total:
+                    self(progress, "")
+
+        thread = threading.Thread(target=tell, name="fastsched-progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 class PlanProgress:

@@ -57,7 +57,7 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     rows.append(("utilisation", ", ".join(used)))
     failed = sum(status is not TaskStatus.COMPLETED for status in plan.values())
     if failed:
-        rows.append(("failed", f"{count(failed, 'task')} cannot run ({count_reasons(plan)})"))
+        rows.append(("failed", f"{count(failed, 'task')} cannot run ({count_reasons(list(plan.reasons.values()))})"))
     rows.append(("planned in", f"{show_seconds(planning_s)} (reading the file: {show_seconds(reading_s)})"))
     for name, text in rows:
         lines = wrap(text, room)
@@ -160,9 +160,8 @@ def write_json(data: object) -> None:
         sys.stdout.write(document.decode())
 
 
-def count_reasons(plan: Schedule | Run) -> str:
+def count_reasons(reasons: Sequence[Reason]) -> str:
     """`3 EXIT, 12 DEPENDENCY`."""
-    reasons = list(plan.reasons.values())
     return ", ".join(f"{reasons.count(reason):,} {reason}" for reason in Reason if reason in reasons)
 
 
@@ -171,10 +170,12 @@ def report_run(
 ) -> None:
     """The summary of a run, as asked for; `levels`: how its engine held what it ran, where that is known."""
     counts = {status: sum(value is status for value in result.values()) for status in TaskStatus}
+    unfinished = frozenset(result.unfinished)
     if form != "human":
         summary: dict[str, Any] = {
             "seconds": seconds,
             "interrupted": result.interrupted,
+            "unfinished": result.unfinished,
             "counts": counts,
             "reasons": result.reasons,
             "causes": result.causes,
@@ -191,11 +192,13 @@ def report_run(
         print("there are no tasks")
         return
     retried = len(result.attempts) - len(result.last_attempts)
-    why = f" ({count_reasons(result)})" if result.reasons else ""
+    reasons = [reason for task_id, reason in result.reasons.items() if task_id not in unfinished]
+    why = f" ({count_reasons(reasons)})" if reasons else ""
     head = "interrupted" if result.interrupted else "done"
+    left = f", {len(unfinished):,} not ended" if unfinished else ""
     print(
         f"{head} in {show_seconds(seconds)}: {counts[TaskStatus.COMPLETED]:,} completed, "
-        f"{counts[TaskStatus.FAILED]:,} failed{why}, {retried:,} retried"
+        f"{len(reasons):,} failed{why}{left}, {retried:,} retried"
     )
     own = [task_id for task_id, reason in result.reasons.items() if reason not in (Reason.DEPENDENCY, Reason.CANCELLED)]
     behind = dict.fromkeys(own, 0)

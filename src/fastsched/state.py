@@ -55,7 +55,8 @@ from .policy import Policy
 
 __all__ = ["Snapshot", "State"]
 
-RUNNING, FAILED, CANCELLED = 2, 5, 7
+RUNNING, FAILED, SKIPPED, CANCELLED = 2, 5, 6, 7
+OPEN = (0, 1, RUNNING, 4)  # waiting, ready, running, delayed
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
 MANY = 10_000  # names among which one that was misspelt is looked for
 FORGOTTEN = Task("", "")  # stands for a task that has ended and is not needed any more
@@ -355,6 +356,11 @@ class State:
         return self._core.n_left == 0
 
     @property
+    def n_left(self) -> int:
+        """Tasks that have not come to their end."""
+        return self._core.n_left
+
+    @property
     def n_running(self) -> int:
         """Open attempts."""
         return self._core.n_running
@@ -366,6 +372,10 @@ class State:
     def statuses(self) -> dict[str, TaskStatus]:
         """Where every task stands, in the order of their submission."""
         return dict(zip(self.ids, map(STATUS_OF_STATE.__getitem__, self._core.columns()["state"].tolist())))
+
+    def unfinished(self) -> list[str]:
+        """The tasks that have not come to their end."""
+        return [self.ids[task] for task in np.nonzero(np.isin(self._core.columns()["state"], OPEN))[0].tolist()]
 
     def has_ended(self, task_id: str) -> bool:
         """Whether a task has come to its end."""
@@ -458,6 +468,10 @@ class State:
         """The tasks that run or have failed by themselves, by their indices."""
         chosen: list[int] = np.nonzero(np.isin(self._core.columns()["state"], (RUNNING, FAILED, CANCELLED)))[0].tolist()
         return chosen
+
+    def n_skipped(self) -> int:
+        """Tasks that failed because another did."""
+        return int(np.count_nonzero(self._core.columns()["state"] == SKIPPED))
 
     def snapshot(self) -> Snapshot:
         """How many tasks stand where, now."""

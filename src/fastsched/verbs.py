@@ -51,7 +51,9 @@ def add_verbs(commands: Any) -> None:
     logs.add_argument("task", metavar="TASK")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the task has ended")
     logs.add_argument("--attempt", type=int, metavar="N", help="of this attempt (default: the last)")
-    logs.add_argument("--stderr", action="store_true", help="only what it wrote to stderr (default: both, in turn)")
+    logs.add_argument(
+        "--stderr", action="store_true", help="only what it wrote to stderr (default: stdout, and then stderr)"
+    )
     add_run(logs)
 
     explain = add(commands, "explain", do_explain, "say why a task waits, or what became of it", "TASK [options]")
@@ -69,6 +71,7 @@ def add_verbs(commands: Any) -> None:
     workers.add_argument(
         "--remove", metavar="WORKER", help="stop what it runs, which is tried elsewhere, and let it go"
     )
+    workers.add_argument("--force", action="store_true", help="though it is the last one, so that what is left fails")
     add_format(workers)
 
     report = add(commands, "report", do_report, "sum up a run that is over", "[RUN] [options]")
@@ -167,7 +170,7 @@ def do_status(arguments: argparse.Namespace) -> int:
     """`fastsched status`."""
     folder = find_run(arguments.run)
     overview = look(folder, "overview")
-    n_left = 0
+    n_left = n_behind = 0
     if arguments.tasks:
         with naming(folder):
             tasks = look(folder, "tasks", task_ids=arguments.tasks)
@@ -175,7 +178,7 @@ def do_status(arguments: argparse.Namespace) -> int:
         tasks = list(every_task(folder))
     else:
         page = look(folder, "page", first=0, most=SHOWN_TASKS, of_interest=True)
-        tasks, n_left = page["rows"], page["left"]
+        tasks, n_left, n_behind = page["rows"], page["left"], page["behind"]
     if arguments.format == "json":
         write_json({"run": str(folder), **overview, "tasks": tasks})
         return COMPLETED
@@ -194,6 +197,8 @@ def do_status(arguments: argparse.Namespace) -> int:
         print(f"  {line}{WHEN_INTERRUPTED if overview['state'] == 'interrupted' and is_open(task) else ''}")
     if n_left:
         print(f"  and {count(n_left, 'more task')} that run or failed; --all lists every task")
+    if n_behind:
+        print(f"  and {count(n_behind, 'task')} that failed because another did")
     return COMPLETED
 
 
@@ -216,14 +221,18 @@ def describe(task: dict[str, Any]) -> str:
 def do_logs(arguments: argparse.Namespace) -> int:
     """`fastsched logs`."""
     folder = find_run(arguments.run)
-    follower = Follower(arguments.stderr)
+    follower, since = Follower(arguments.stderr), 0
     while True:
         with naming(folder):
             attempts = look(folder, "attempts", task_id=arguments.task)
         wanted = [a for a in attempts if arguments.attempt in (None, a["attempt"])]
+        if wanted and not follower.shown:
+            wanted = wanted[-1:]
+            since = wanted[0]["attempt"]
+        wanted = [a for a in wanted if a["attempt"] >= since]
         if wanted and not wanted[-1]["stdout"]:
             raise FastschedError(f"the outputs of {folder} were not kept")
-        for attempt in wanted[-1:] if not follower.shown else wanted:
+        for attempt in wanted:
             follower.show(attempt)
         (task,) = look(folder, "tasks", task_ids=[arguments.task])
         over = task["status"] in ("COMPLETED", "FAILED") or (arguments.attempt and wanted and "end" in wanted[-1])
@@ -235,6 +244,8 @@ def do_logs(arguments: argparse.Namespace) -> int:
                 raise FastschedError(f"{show_name(arguments.task)} has no attempt {arguments.attempt}")
             elif not arguments.follow:
                 print(f"{show_name(arguments.task)} has not started; fastsched explain says why", file=sys.stderr)
+            if wanted and not any(follower.shown.values()) and not is_left:
+                print(f"{show_name(arguments.task)} wrote nothing", file=sys.stderr)
             if is_left:
                 print(f"{folder} was interrupted; fastsched resume goes on with it", file=sys.stderr)
             return COMPLETED
@@ -294,6 +305,8 @@ def do_explain(arguments: argparse.Namespace) -> int:
 def do_cancel(arguments: argparse.Namespace) -> int:
     """`fastsched cancel`."""
     folder = find_run(arguments.run)
+    with naming(folder):
+        look(folder, "tasks", task_ids=arguments.task)  # all or none
     for task_id in arguments.task:
         try:
             with naming(folder):
@@ -312,7 +325,7 @@ def do_workers(arguments: argparse.Namespace) -> int:
             continue
         try:
             with naming(folder):
-                ask_run(folder, verb, worker_id=worker_id)
+                ask_run(folder, verb, worker_id=worker_id, force=arguments.force)
         except NotLiveError:
             raise FastschedError(f"{folder} is not live; its workers are gone") from None
     workers = look(folder, "workers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -195,3 +196,30 @@ def test_no_end_comes_twice(field):
     assert len({field.end_of(f"t{i}").task_id for i in range(20)}) == 20
     field.wait(0.5)
     assert not [report for report in field.reports if isinstance(report, AttemptEnded)]
+
+
+def test_a_named_pipe_as_stdin_keeps_its_command_waiting_and_nobody_else(field):
+    """Who opens it waits for its other end: an agent that did it was lost with all that it ran."""
+    os.mkfifo("pipe")
+    out = os.path.abspath("out")
+    field.start("reads", ["tr", "a-z", "A-Z"], stdin="pipe", cwd=os.getcwd(), stdout=out, stderr=os.path.abspath("err"))
+    field.start("line", "read x; [ $x = two ]", stdin=os.path.abspath("other"))
+    assert "no file" in field.end_of("line").message
+    assert field.run("exit 3").exit_code == 3
+    Path("pipe").write_text("one\n")
+    assert field.end_of("reads").reason is None and Path(out).read_text() == "ONE\n"
+
+
+def test_a_name_that_is_very_long_is_not_told_in_full(field):
+    for command in ["x" * 200_000, ["y" * 100_000]]:
+        end = field.run(command)
+        assert end.reason is not None and len(end.message) < 1500
+
+
+def test_what_a_silent_command_does_to_its_output_is_not_the_next_one_s(field):
+    """It may change more of a file than its content, and the next one is given a file as new."""
+    files = {name: os.path.abspath(name) for name in ("stdout", "stderr")}
+    quiet = "import fcntl, os; os.fchmod(1, 0o600); fcntl.fcntl(1, fcntl.F_SETFL, 0); os.lseek(1, 50, 0)"
+    assert field.run([sys.executable, "-S", "-c", quiet], **files).reason is None
+    assert field.run(["echo", "hello"], **files).usage.stdout_bytes in (6, -1)
+    assert Path("stdout").read_text() == "hello\n" and os.stat("stdout").st_mode & 0o777 != 0o600

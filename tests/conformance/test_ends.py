@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastsched import Reason
+from fastsched.events import AttemptEnded
 
 from .field import needs_proc, survivors
 
@@ -184,3 +185,25 @@ def test_the_peak_of_the_tree_is_told(field):
 def test_without_a_limit_nothing_is_killed(field):
     Path("hog.py").write_text(HOG)
     assert field.run(["python3", "hog.py", "100", "0.5"], memory_mb=10).reason is None
+
+
+@pytest.mark.parametrize("command", ["exec sleep {mark}", "trap '' TERM; sleep {mark}; sleep {mark}"])
+def test_a_thousand_that_are_ended_together_are(field, mark, command):
+    """To end them took longer than to be due again, and nothing else was done any more."""
+    n = 800
+    field.engine.send([])
+    for i in range(n):
+        field.start(f"t{i}", command.format(mark=mark), cores=0.001, memory_mb=1, timeout_s=6.0, grace_s=0.2)
+    ended = {field.find(AttemptEnded).task_id for _ in range(n)}
+    assert len(ended) == n and not survivors(mark)
+
+
+def test_two_hundred_that_leave_something_behind_end_soon(field, mark):
+    for i in range(200):
+        field.start(f"t{i}", f"(setsid sleep {mark} &) ; while [ ! -e go ]; do sleep 0.2; done", cwd=os.getcwd())
+    field.wait_until(lambda: len(survivors(mark)) >= 200)
+    Path("go").touch()
+    began = time.monotonic()
+    for _ in range(200):
+        field.find(AttemptEnded)
+    assert time.monotonic() - began < 4 and not survivors(mark), "it takes 5 s to give up"

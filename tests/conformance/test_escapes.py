@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -116,3 +117,20 @@ def test_output_below_the_cap_is_kept_to_the_byte(make_field):
     assert Path(out).read_bytes() == b"\0" * (1 << 20)
     field.run(f"head -c {(1 << 20) + 1} /dev/zero", stdout=out)
     assert b"[fastsched: 1 bytes were dropped here]" in Path(out).read_bytes()
+
+
+@needs_proc
+def test_a_process_whose_first_thread_has_ended_is_ended_too(field, mark):
+    """The system says of it what it says of one that has ended."""
+    if not shutil.which("gcc"):
+        pytest.skip("skipped: there is no compiler")
+    Path("threads.c").write_text(
+        "#include <pthread.h>\n#include <unistd.h>\n"
+        "static void *rest(void *x) { sleep(1000); return x; }\n"
+        "int main(void) { pthread_t t; if (fork()) { usleep(100000); return 0; } setsid();\n"
+        "  pthread_create(&t, 0, rest, 0); pthread_exit(0); }\n"
+    )
+    subprocess.run(["gcc", "-pthread", "threads.c", "-o", f"threads-{mark}"], check=True)
+    began = time.monotonic()
+    assert field.run([os.path.abspath(f"threads-{mark}")]).reason is None
+    assert time.monotonic() - began < 4 and not survivors(mark)

@@ -57,18 +57,15 @@ def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
     """kill -9 of random agents while n tasks run. What the commands, the journal and the clock say of it."""
     rng, watch, evidence = random.Random(seed), Watch(), Evidence(folder / "evidence")
     delays: list[float] = []
-    seen = 0
+    seen, in_the_midst = 0, False
     workers = [Worker(f"w{i}", 2, 1024) for i in range(N_WORKERS)]
     # Nobody's command is to blame for so many losses.
     policy = Policy(max_losses=kills)
     with Scheduler(
         workers, journal=folder / "run", env=evidence.env, on_event=watch, lease=5.0, policy=policy
     ) as scheduler:
-        scheduler.submit_all(graph(evidence, n, 0.02))
+        tasks = graph(evidence, n, 0.02)
         for i in range(kills):
-            while watch.completed.total() < 0.6 * n * i / kills:  # spread over the run
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0.0, 0.02))
             victim, pid = "", 0
             while not victim:
                 agents = agents_of(os.getpid())
@@ -78,14 +75,18 @@ def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
                     pid = agents[victim]
                 else:
                     time.sleep(0.002)
-            seen = max(seen, len(evidence.survivors()))  # what is looked for in the end can be seen
+            # More to do for each kill, so that the run goes on until the last, however long agents take to come up.
+            scheduler.submit_all(tasks[n * i // kills : n * (i + 1) // kills])
+            time.sleep(rng.uniform(0.0, 0.02))
+            if i % 8 == 0:
+                seen = max(seen, len(evidence.survivors()))  # what is looked for in the end can be seen
             before = len(watch.lost_at.get(victim, []))
+            in_the_midst = not scheduler._loop.state.done
             killed = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             while len(watch.lost_at.get(victim, [])) == before and time.monotonic() < killed + 10:
                 time.sleep(0.001)
             delays.append(watch.lost_at[victim][before] - killed if len(watch.lost_at[victim]) > before else 10.0)
-        in_the_midst = not scheduler._loop.state.done
     delays.sort()
     result = PastRun(folder / "run").result()
     recorded = Counter(attempt.task_id for attempt in result.attempts if attempt.reason is None)

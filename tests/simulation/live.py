@@ -29,8 +29,9 @@ from fastsched.graph import CompiledGraph, WorkerTable
 from fastsched.model import RESERVED_RESOURCES, Reason, Task, TaskStatus, Worker
 from fastsched.policy import Policy
 from fastsched.runtime.journal import Journal
-from fastsched.runtime.loop import Rhythm, Submission
+from fastsched.runtime.loop import Rhythm
 from fastsched.runtime.record import Turn, decode_records
+from fastsched.runtime.requests import Submission
 from fastsched.runtime.session import Session, Settings
 
 from .ghost import Violation

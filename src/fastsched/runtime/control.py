@@ -103,6 +103,8 @@ class Control:
             self._loop.paused = do == "pause"
             return None
         if do in ("drain_worker", "remove_worker"):
+            if not arguments.get("force") and self._loop.is_last_worker(arguments["worker_id"]):
+                raise ValueError("it is the last worker: what has not ended would fail; --force does it all the same")
             return getattr(self._loop, do)(arguments["worker_id"], now)
         raise ValueError(f"{do!r} cannot be done by this version")
 

@@ -69,14 +69,16 @@ class Ledger:
             self.away.remove(event.worker.worker_id)
 
     def explain(self, task_id: str) -> Explanation:
-        """Why a task stands where it does, with the last words on its failure. Raises KeyError."""
+        """Why a task stands where it does, with the last words on its last failure. Raises KeyError."""
         explained = self.state.explain(task_id)
-        if explained.status is not TaskStatus.FAILED or explained.reason in (Reason.DEPENDENCY, Reason.CANCELLED):
-            return explained
         last = self.attempts.last_of(self.state.index_of(task_id))
-        message = self.messages.get(task_id) or (last.message if last else "")
-        first = message.partition("\n")[0]  # behind it are the command's last lines
-        return replace(explained, text=f"{explained.text}: {first}") if first else explained
+        first = last.message.partition("\n")[0] if last else ""  # behind it are the command's last lines
+        if explained.status is TaskStatus.FAILED and explained.reason not in (Reason.DEPENDENCY, Reason.CANCELLED):
+            why = self.messages.get(task_id) or first
+            return replace(explained, text=f"{explained.text}: {why}") if why else explained
+        if explained.status is TaskStatus.PENDING and first and last is not None:
+            return replace(explained, text=f"{explained.text} (attempt {last.attempt} failed: {first})")
+        return explained
 
     def started_ns(self, task: int) -> int:
         """When the open attempt of a task began."""

@@ -72,12 +72,12 @@ def log_event(event: Event) -> None:
     elif isinstance(event, TaskFailed):
         cause = f" (because of {show_name(event.cause_id)})" if event.cause_id else ""
         logger.log(
-            logging.INFO if event.reason is Reason.DEPENDENCY else logging.ERROR,
-            "failed %s: %s%s %s",
+            logging.INFO if event.reason in (Reason.DEPENDENCY, Reason.CANCELLED) else logging.ERROR,
+            "failed %s: %s%s%s",
             show_name(event.task_id),
             event.reason,
             cause,
-            event.message,
+            f": {event.message}" if event.message else "",
         )
     elif isinstance(event, WorkerLost):
         logger.warning("worker %s is lost: %s", show_name(event.worker_id), event.message)

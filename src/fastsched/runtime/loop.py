@@ -7,7 +7,6 @@ what it follows from is journaled; a client is told when that is safe from a pow
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,12 +14,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Raw
 
 from ..engines.base import Engine
-from ..errors import ClosedError, InternalError, JournalFull, UnknownIdError
+from ..errors import InternalError, JournalFull, UnknownIdError
 from ..events import (
     AttemptCompleted,
     AttemptEnded,
@@ -50,8 +49,9 @@ from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
 from .record import Turn, as_it_is, encode_record
+from .requests import Request, Requests, Submission
 
-__all__ = ["Keeper", "Loop", "Rhythm", "Submission"]
+__all__ = ["Keeper", "Loop", "Rhythm"]
 
 NS = 1_000_000_000
 LONGEST_WAIT_NS = NS
@@ -85,21 +85,6 @@ class Rhythm:
     heartbeat_s: float = 1.0
     lease_s: float = 10.0
     grace_s: float = 5.0
-
-
-class Request(NamedTuple):
-    """What a client wants: a call with the time, or a submission. `reads`: it changes nothing that is journaled."""
-
-    what: Callable[[int], Any] | Submission
-    future: Future[Any]
-    reads: bool
-
-
-class Submission(NamedTuple):
-    """Tasks that a client wants to add, and the same ones as it holds them: their status is kept."""
-
-    tasks: Sequence[Any]
-    given: Sequence[Any]
 
 
 @dataclass
@@ -158,22 +143,19 @@ class Loop:
         self._facts: list[Fact | Raw] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
-        self._answers: list[tuple[Request, Any]] = []
         # What has not been written, for want of room, and what is not safe from a power cut yet, with its number:
         self._unwritten: list[bytes] = []
         self._unsynced: deque[tuple[int, list[Event]]] = deque()
         self._next_write = 0
-        self._requests: deque[Request] = deque()
-        self._waiting: list[Future[None]] = []  # for all tasks to have ended
+        self._requests = Requests()
         self._owner: int | None = None  # the thread that serves
-        self._ended = False
-        self._failure: BaseException | None = None  # by which it has ended
 
     # ------------------------------------------------------------ the loop
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Turn until it is so, or until `interrupt` is called; then everything that runs is stopped."""
         self._owner = threading.get_ident()
+        failure: BaseException | None = None
         try:
             self.engine.open(self.run_id, self.rhythm.heartbeat_s, self.rhythm.lease_s)
             for worker in list(self.state.workers):
@@ -185,15 +167,16 @@ class Loop:
                 self.turn()
             self._finish_last_turn()
         except BaseException as error:
-            self._failure = error
+            failure = error
             raise
         finally:
             try:
                 last = self.engine.close(0.0 if self.state.done and not self.interrupted else self.rhythm.grace_s)
-                if last and self._failure is None:
+                if last and failure is None:
                     self._take_last(last)
             finally:
-                self._refuse_requests()
+                self._owner = None
+                self._requests.refuse(failure)
 
     def turn(self) -> None:
         """Wait; drain; absorb; decide; journal; send."""
@@ -237,7 +220,7 @@ class Loop:
         Raises:
             ClosedError: where the loop has ended.
         """
-        if threading.get_ident() == self._owner:
+        if threading.get_ident() == self._owner or (reads and self._requests.ended):
             return what(self.now())
         answer: Answer = self.request(what, reads=reads).result()
         return answer
@@ -255,10 +238,7 @@ class Loop:
 
     def request(self, what: Callable[[int], Any] | Submission, *, reads: bool = False) -> Future[Any]:
         """Have something done in the loop's next turn; answers at once. From any thread."""
-        future: Future[Any] = Future()
-        self._requests.append(Request(what, future, reads))
-        if self._ended:
-            self._refuse_waiting_requests()
+        future = self._requests.add(what, reads)
         self.engine.wake()
         return future
 
@@ -307,8 +287,7 @@ class Loop:
 
     def when_done(self, future: Future[None]) -> None:
         """Have a future done when every task has ended, and that has been told; one that is cancelled is forgotten."""
-        self._waiting = [other for other in self._waiting if not other.cancelled()]
-        self._waiting.append(future)
+        self._requests.wait_for_end(future)
 
     def explain(self, task_id: str) -> Explanation:
         """Why a task stands where it does. Raises KeyError for an id that is not known."""
@@ -383,6 +362,12 @@ class Loop:
             self.engine.lose(worker_id, "it was removed")
         else:
             self._part_from(worker_id, now)
+
+    def is_last_worker(self, worker_id: str) -> bool:
+        """Whether what has not ended would fail if this worker went. Raises UnknownIdError."""
+        self._presence_of(worker_id)
+        others = (p for name, p in self._workers.items() if name != worker_id and not p.leaving and not p.draining)
+        return self._settled and not self.state.done and next(others, None) is None
 
     def _presence_of(self, worker_id: str) -> Presence:
         presence = self._workers.get(worker_id)
@@ -554,7 +539,7 @@ class Loop:
                 self._unwritten += encode_record(Turn(now, self._facts))
             self._facts = []
         if self._unwritten and not self._write(now):
-            self._give_answers(only_reads=True)
+            self._requests.give_answers(only_reads=True)
             return
         if self._orders:
             orders, self._orders = self._orders, []
@@ -562,17 +547,14 @@ class Loop:
         if self._told and self._given:
             for event in self._told:
                 self._show_status(event)
-        self._give_answers()
+        self._requests.give_answers()
         if self._told:
             self._unsynced.append((self._journal.n_written if self._journal is not None else 0, self._told))
             self._told = []
         if self._unsynced:
             self._tell(now)
-        if self._waiting and self.state.done and not self._unsynced:
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if future.set_running_or_notify_cancel():
-                    future.set_result(None)
+        if self.state.done and not self._unsynced:
+            self._requests.say_all_ended()
 
     def _finish_last_turn(self) -> None:
         """Note when it was over, and tell what is left to tell, if the disk lets us."""
@@ -629,14 +611,13 @@ class Loop:
     def _answer_requests(self, now: int) -> None:
         """Do what was asked for; it is answered when it is journaled. Submissions that came together are one."""
         batch: list[Request] = []
-        for _ in range(len(self._requests)):
-            request = self._requests.popleft()
+        for request in self._requests.take():
             if isinstance(request.what, Submission):
                 batch.append(request)
                 continue
             self._submit_batch(batch, now)
             batch = []
-            self._answer(request, request.what, now)
+            self._requests.do(request, request.what, now)
         self._submit_batch(batch, now)
 
     def _submit_batch(self, batch: list[Request], now: int) -> None:
@@ -650,48 +631,10 @@ class Loop:
                 pass  # each is judged by itself
             else:
                 for request, submission in zip(batch, submissions):
-                    self._answers.append((request, range(at, at := at + len(submission.tasks))))
+                    self._requests.answer(request, range(at, at := at + len(submission.tasks)))
                 return
         for request, submission in zip(batch, submissions):
-            self._answer(request, partial(self._submit, submission.tasks, submission.given), now)
-
-    def _answer(self, request: Request, what: Callable[[int], Any], now: int) -> None:
-        try:
-            self._answers.append((request, what(now)))
-        except Exception as error:
-            request.future.set_exception(error)
-
-    def _give_answers(self, *, only_reads: bool = False) -> None:
-        """Answer what was asked for."""
-        answers, self._answers = self._answers, []
-        for request, answer in answers:
-            if only_reads and not request.reads:
-                self._answers.append((request, answer))
-            else:
-                request.future.set_result(answer)
-
-    def _refuse_requests(self) -> None:
-        """Nobody waits for a loop that has ended."""
-        self._ended, self._owner = True, None
-        for request, _ in self._answers:
-            request.future.set_exception(self._refusal())
-        for future in self._waiting:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(self._refusal())
-        self._answers, self._waiting = [], []
-        self._refuse_waiting_requests()
-
-    def _refuse_waiting_requests(self) -> None:
-        with contextlib.suppress(IndexError):  # it may be emptied by two threads
-            while True:
-                self._requests.popleft().future.set_exception(self._refusal())
-
-    def _refusal(self) -> ClosedError:
-        if self._failure is None:
-            return ClosedError("the scheduler is closed")
-        error = ClosedError(f"the scheduler has ended by an error: {self._failure}")
-        error.__cause__ = self._failure
-        return error
+            self._requests.do(request, partial(self._submit, submission.tasks, submission.given), now)
 
     def _is_going(self) -> bool:
         """Whether something will happen by itself."""

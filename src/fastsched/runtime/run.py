@@ -120,6 +120,7 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
     try:
         with interrupting(loop):
             loop.serve(lambda: state.done)
+        unfinished = state.unfinished()
         if loop.interrupted:
             tellers[0].tell(loop.give_up())
     finally:
@@ -128,7 +129,13 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
         finally:
             session.close()
     result = Run(
-        state.ids, state.worker_ids, state.plan(), loop.ledger.attempts, session.folder or "", loop.interrupted
+        state.ids,
+        state.worker_ids,
+        state.plan(),
+        loop.ledger.attempts,
+        session.folder or "",
+        loop.interrupted,
+        unfinished,
     )
     if loop.interrupted:
         raise RunInterrupted(result)

@@ -6,10 +6,14 @@ from any thread. `run()` is the same loop in the calling thread, for one graph a
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -55,7 +59,8 @@ class Scheduler:
         max_retries, rank, fit, policy: as in `schedule()`; the rank of a task is that among those submitted with it.
         on_event: called with every event (see `fastsched.events`), in order, by a thread of the scheduler's own.
         notify: a command for the shell, run when a task has failed for good, and when the scheduler is closed, with
-            FASTSCHED_EVENT (failed, ended), FASTSCHED_FAILURES, FASTSCHED_TASK_ID and FASTSCHED_REASON.
+            FASTSCHED_EVENT (failed, ended), FASTSCHED_FAILURES (how many so far), FASTSCHED_TASK_ID, FASTSCHED_REASON,
+            and FASTSCHED_TASK_IDS: what has failed since it was run last, a line each, for it is run one at a time.
         cwd: the working directory of the commands; None: this process's own.
         env: the environment of the commands, to which FASTSCHED_TASK_ID, _ATTEMPT, _WORKER, _CPUS and
             _MEMORY_MB are added; None: this process's own.
@@ -132,6 +137,8 @@ class Scheduler:
         self._teller.start()
         self._thread = threading.Thread(target=self._serve, name="fastsched-loop", daemon=True)
         self._thread.start()
+        self._at_exit = partial(stop_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     # ------------------------------------------------------------ tasks
 
@@ -199,7 +206,7 @@ class Scheduler:
         told = threading.Event()
         # When the last event has been told too: then every handle is done.
         ended.add_done_callback(lambda _: self._teller.call(told.set))
-        self._loop.ask(lambda _: self._loop.when_done(ended), reads=True)
+        self._loop.request(lambda _: self._loop.when_done(ended), reads=True).result()
         if not told.wait(timeout):
             ended.cancel()
             return False
@@ -263,6 +270,7 @@ class Scheduler:
         else:
             self._loop.interrupt()
         self._closing = True
+        atexit.unregister(self._at_exit)
         self._loop.engine.wake()
         if threading.current_thread() not in (self._thread, self._teller.thread):
             self._thread.join()
@@ -322,3 +330,18 @@ class Scheduler:
 
     def _make_handle(self, task_id: str) -> Handle:
         return Handle(task_id, self.cancel, self.status)
+
+    def __repr__(self) -> str:
+        n_left = "closed" if self._closing else repr(self.snapshot())
+        return f"<Scheduler: {n_left}>"
+
+
+def stop_at_exit(held: weakref.ref[Scheduler]) -> None:
+    """A program ends and has not closed its scheduler: what runs is stopped in good order, and that is said."""
+    scheduler = held()
+    if scheduler is not None and scheduler._thread.is_alive():
+        n_left = scheduler._loop.state.n_left
+        if n_left:
+            text = f"fastsched: a Scheduler was not closed: {n_left} of its tasks had not ended, and are not run"
+            print(f"{text}; use `with`, or close()", file=sys.stderr)
+        scheduler.close(wait=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from weakref import WeakSet, WeakValueDictionary
@@ -24,7 +25,8 @@ from .log import log_event, logger
 __all__ = ["OnEvent", "Teller"]
 
 OnEvent = Callable[[Event], object]
-NOTIFY_PATIENCE_S = 60.0  # for the last command of `notify`, when a scheduler is closed
+NOTIFY_PATIENCE_S = 60.0  # for the last commands of `notify`, when a scheduler is closed
+MOST_NAMED = 100  # tasks that a command of `notify` is told at a time
 
 
 class Teller:
@@ -58,6 +60,7 @@ class Teller:
         self.thread: threading.Thread | None = None
         self.failure: BaseException | None = None  # by which the run has ended
         self._finished = False
+        self._said = False  # that a callback raised
 
     def remember(self, events: Sequence[Event]) -> None:
         """Take these for told: they were, by an earlier scheduler."""
@@ -138,7 +141,11 @@ class Teller:
         except BaseException as error:
             if not isinstance(error, Exception) and threading.current_thread() is not self.thread:
                 raise
-            logger.exception("on_event raised for %r; the run goes on", given[-1])
+            what = type(given[-1]).__name__
+            logger.exception("on_event raised for %s; the run goes on", what)
+            if not self._said:  # who keeps no log would never know
+                self._said = True
+                print(f"fastsched: on_event raised {error!r} for {what}; the run goes on", file=sys.stderr)
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -203,35 +210,56 @@ def ended_early(task_id: str, failure: BaseException | None) -> ClosedError:
 
 
 class Notifier:
-    """Runs the user's command, one at a time: for a failure, and at the end. What fails meanwhile is counted."""
+    """Runs the user's command, one at a time: for failures, and at the end. What fails meanwhile is told together."""
 
     def __init__(self, command: str) -> None:
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
+        self._fresh = threading.Condition()
+        self._untold: list[TaskFailed] = []
+        self._ended = False
+        self._thread = threading.Thread(target=self._serve, name="fastsched-notify", daemon=True)
+        self._thread.start()
 
     def failed(self, event: TaskFailed) -> None:
         """A task failed for good."""
-        self._failures += 1
-        if event.reason is not Reason.DEPENDENCY and (self._process is None or self._process.poll() is not None):
-            self._run("failed", FASTSCHED_TASK_ID=event.task_id, FASTSCHED_REASON=event.reason)
+        with self._fresh:
+            self._failures += 1
+            if event.reason is not Reason.DEPENDENCY:
+                self._untold.append(event)
+                self._fresh.notify()
 
     def close(self) -> None:
-        """The scheduler is closed: say so, once the command before has ended."""
-        try:
-            if self._process is not None:
-                self._process.wait(NOTIFY_PATIENCE_S)
-            self._run("ended")
-            if self._process is not None:
-                self._process.wait(NOTIFY_PATIENCE_S)
-        except subprocess.TimeoutExpired:
+        """The scheduler is closed: say so, once what failed has been told."""
+        with self._fresh:
+            self._ended = True
+            self._fresh.notify()
+        self._thread.join(NOTIFY_PATIENCE_S)
+        if self._thread.is_alive():
             logger.error("the command of notify takes longer than %g s: %s", NOTIFY_PATIENCE_S, self._command)
+
+    def _serve(self) -> None:
+        ended = False
+        while not ended:
+            with self._fresh:
+                while not self._untold and not self._ended:
+                    self._fresh.wait()
+                untold, self._untold = self._untold, []
+                ended = self._ended and not untold
+            if untold:
+                names = "\n".join(event.task_id for event in untold[:MOST_NAMED])
+                first = untold[0]
+                self._run(
+                    "failed",
+                    FASTSCHED_TASK_ID=first.task_id,
+                    FASTSCHED_REASON=first.reason,
+                    FASTSCHED_TASK_IDS=names,
+                )
+        self._run("ended")
 
     def _run(self, what: str, **names: str) -> None:
         environment = {**os.environ, "FASTSCHED_EVENT": what, "FASTSCHED_FAILURES": str(self._failures), **names}
         try:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", self._command], env=environment, stdin=subprocess.DEVNULL
-            )
+            subprocess.run(["/bin/sh", "-c", self._command], env=environment, stdin=subprocess.DEVNULL)
         except (OSError, ValueError) as error:
             logger.error("the command of notify cannot be started: %s", error)

@@ -45,14 +45,16 @@ class View:
     def page(self, first: int, most: int, of_interest: bool = False) -> dict[str, Any]:
         """So many tasks at most from this one on: their `rows`, and where to go on, `next`; None: there are no more.
 
-        of_interest: only those that run or have failed by themselves; `left` is how many more of them there are.
+        of_interest: only those that run or have failed by themselves; `left` is how many more of them there are, and
+        `behind` how many have failed because these did.
         """
         n_tasks = len(self.ledger.state.ids)
         if not of_interest:
             end = min(first + most, n_tasks)
-            return {"rows": self._rows(range(first, end)), "next": end if end < n_tasks else None, "left": 0}
+            return {"rows": self._rows(range(first, end)), "next": end if end < n_tasks else None}
         chosen = self.ledger.state.of_interest()
-        return {"rows": self._rows(chosen[first : first + most]), "next": None, "left": max(0, len(chosen) - most)}
+        rows, n_left = self._rows(chosen[first : first + most]), max(0, len(chosen) - first - most)
+        return {"rows": rows, "next": None, "left": n_left, "behind": self.ledger.state.n_skipped()}
 
     def explain(self, task_id: str) -> dict[str, Any]:
         """Why a task stands where it does. Raises KeyError."""
@@ -142,4 +144,6 @@ class PastRun:
     def result(self) -> Run:
         """What `run()` would have answered."""
         state = self.ledger.state
-        return Run(state.ids, state.worker_ids, state.plan(), self.ledger.attempts, str(self.folder), not state.done)
+        unfinished = state.unfinished()
+        log, folder = self.ledger.attempts, str(self.folder)
+        return Run(state.ids, state.worker_ids, state.plan(), log, folder, not state.done, unfinished)
