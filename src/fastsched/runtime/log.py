@@ -29,7 +29,9 @@ from ..events import (
 from ..model import Reason
 from ..names import show_name
 
-__all__ = ["log_event", "logger"]
+__all__ = ["QUIET", "log_event", "logger"]
+
+QUIET = (AttemptStarted, AttemptCompleted)  # which happen most, and are told to whoever wants to know all
 
 WORDS: dict[type, str] = {
     CancelRequested: "to be cancelled",
@@ -50,8 +52,6 @@ logger.addHandler(logging.NullHandler())
 
 def log_event(event: Event) -> None:
     """One line in the log `fastsched` for every event."""
-    if isinstance(event, (AttemptStarted, AttemptCompleted)) and not logger.isEnabledFor(logging.INFO):
-        return  # which is what happens most, and nobody wants to know
     if isinstance(event, AttemptStarted):
         logger.debug("start %s on %s (attempt %d)", show_name(event.task_id), show_name(event.worker_id), event.attempt)
     elif isinstance(event, AttemptCompleted):

@@ -185,12 +185,13 @@ class Loop:
         now = self.now()
         for report in reports:
             self._take(report, now)
-        self._answer_requests(now)
+        if self._requests.asked:
+            self._answer_requests(now)
         # Reports may lie unread while this process was stopped: leases are judged on what was read.
         for worker_id in self._liveness.overdue(before) if not reports else ():
             self._liveness.forget(worker_id)
             self.engine.lose(worker_id, f"it was silent for more than {self.rhythm.lease_s:g} s")
-        for worker_id in [name for name, at in self._restarts.items() if at <= now]:
+        for worker_id in [name for name, at in self._restarts.items() if at <= now] if self._restarts else ():
             del self._restarts[worker_id]
             self._bring_up(self.state.workers[self.state.worker_index(worker_id)], now)
         if self._max_fails is not None and self.ledger.n_fails >= self._max_fails:
@@ -638,16 +639,16 @@ class Loop:
 
     def _is_going(self) -> bool:
         """Whether something will happen by itself."""
-        waits = any(not presence.is_up or presence.leaving for presence in self._workers.values())
-        awaited = waits or self._unwanted or self.state.next_wake() is not None
-        return bool(self.state.done or self.state.n_running or awaited)
+        if self.state.n_running or self.state.done or self._unwanted or self.state.next_wake() is not None:
+            return True
+        return any(not presence.is_up or presence.leaving for presence in self._workers.values())
 
     def _wait_s(self, now: int) -> float:
         """How long to wait for a report at most."""
         if self._unwanted and not self.blocked:
             return 0.0
         until = now + LONGEST_WAIT_NS
-        deadlines = [self._liveness.next_deadline(), *self._restarts.values()]
+        deadlines: list[int | None] = [self._liveness.next_deadline(), *self._restarts.values()]
         # Else nothing is decided then, and it would stay in the past.
         if not self.paused and not self.blocked and self._unwanted is None:
             deadlines.append(self.state.next_wake())

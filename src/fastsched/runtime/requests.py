@@ -32,10 +32,13 @@ class Request(NamedTuple):
 
 
 class Requests:
-    """Everything that was asked for and has not been answered. `ended`: the loop has, and nobody changes its state."""
+    """Everything that was asked for and has not been answered.
+
+    `asked`: what nobody has taken yet. `ended`: the loop has, and nobody changes its state.
+    """
 
     def __init__(self) -> None:
-        self._asked: deque[Request] = deque()
+        self.asked: deque[Request] = deque()
         self._answers: list[tuple[Request, Any]] = []  # of this turn
         self._waiting: list[Future[None]] = []  # for all tasks to have ended
         self.ended = False
@@ -44,14 +47,14 @@ class Requests:
     def add(self, what: Callable[[int], Any] | Submission, reads: bool) -> Future[Any]:
         """Ask for something; answers at once. From any thread."""
         future: Future[Any] = Future()
-        self._asked.append(Request(what, future, reads))
+        self.asked.append(Request(what, future, reads))
         if self.ended:
             self._refuse_asked()
         return future
 
     def take(self) -> list[Request]:
         """What was asked for since the last call, in order."""
-        return [self._asked.popleft() for _ in range(len(self._asked))]
+        return [self.asked.popleft() for _ in range(len(self.asked))]
 
     def answer(self, request: Request, answer: Any) -> None:
         """Note an answer, to be given when this turn is journaled."""
@@ -66,6 +69,8 @@ class Requests:
 
     def give_answers(self, *, only_reads: bool = False) -> None:
         """Give the answers that were noted."""
+        if not self._answers:
+            return
         answers, self._answers = self._answers, []
         for request, answer in answers:
             if only_reads and not request.reads:
@@ -99,7 +104,7 @@ class Requests:
     def _refuse_asked(self) -> None:
         with contextlib.suppress(IndexError):  # it may be emptied by two threads
             while True:
-                self._asked.popleft().future.set_exception(self._refusal())
+                self.asked.popleft().future.set_exception(self._refusal())
 
     def _refusal(self) -> ClosedError:
         if self._failure is None:

@@ -6,6 +6,7 @@ does then may take its time, or fail: it is logged, and the others are told all 
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import subprocess
@@ -20,7 +21,7 @@ from ..events import AttemptCompleted, Event, TaskFailed
 from ..model import Reason
 from ..names import show_name
 from .handles import Events, Handle
-from .log import log_event, logger
+from .log import QUIET, log_event, logger
 
 __all__ = ["OnEvent", "Teller"]
 
@@ -94,19 +95,24 @@ class Teller:
 
     def tell(self, events: Sequence[Event], number: int = 0) -> None:
         """Tell these now; `number`: the how manieth they are of what was put."""
+        is_logged = logger.isEnabledFor(logging.INFO)
         for event in events:
-            log_event(event)
+            if is_logged or not isinstance(event, QUIET):
+                log_event(event)
             for listener in self._on_event:
                 self._call_safely(listener, event)
-            if self._notifier and isinstance(event, TaskFailed):
-                self._notifier.failed(event)
-            if isinstance(event, (AttemptCompleted, TaskFailed)):
+            if isinstance(event, AttemptCompleted):
                 self._end(event)
-        with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
-            if number > stream.since:
-                stream.put(events)
+            elif isinstance(event, TaskFailed):
+                if self._notifier:
+                    self._notifier.failed(event)
+                self._end(event)
+        if len(self._streams):
+            with self._lock:
+                streams = list(self._streams)
+            for stream in streams:
+                if number > stream.since:
+                    stream.put(events)
 
     def handle(self, task_id: str) -> Handle:
         """The handle of a task that was submitted."""
