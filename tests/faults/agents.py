@@ -64,19 +64,25 @@ def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
     with Scheduler(
         workers, journal=folder / "run", env=evidence.env, on_event=watch, lease=5.0, policy=policy
     ) as scheduler:
-        tasks = graph(evidence, n, 0.02)
+        n_tasks = 0
+
+        def feed(least: int) -> None:
+            """More to do: the run goes on until the last kill, however long agents take to come up."""
+            nonlocal n_tasks
+            if n_tasks < n or scheduler.snapshot().pending < least:
+                more = graph(evidence, n_tasks + max(n - n_tasks, least), 0.02)[n_tasks:]
+                n_tasks += len(scheduler.submit_all(more))
+
+        feed(0)
         for i in range(kills):
             victim, pid = "", 0
-            while not victim:
+            while not victim or watch.completed.total() < 0.6 * n * i / kills:  # spread over the run
+                feed(64)
                 agents = agents_of(os.getpid())
                 ready = sorted(worker_id for worker_id in list(watch.up) if worker_id in agents)
-                if ready:
-                    victim = rng.choice(ready)
-                    pid = agents[victim]
-                else:
-                    time.sleep(0.002)
-            # More to do for each kill, so that the run goes on until the last, however long agents take to come up.
-            scheduler.submit_all(tasks[n * i // kills : n * (i + 1) // kills])
+                victim = rng.choice(ready) if ready else ""
+                pid = agents[victim] if ready else 0
+                time.sleep(0.002)
             time.sleep(rng.uniform(0.0, 0.02))
             if i % 8 == 0:
                 seen = max(seen, len(evidence.survivors()))  # what is looked for in the end can be seen
@@ -94,7 +100,7 @@ def kill_agents(folder: Path, kills: int, n: int, seed: int) -> dict[str, Any]:
     return {
         "agents killed": kills,
         "while the run went on": in_the_midst,
-        "tasks": n,
+        "tasks": n_tasks,
         "lost": sum(status != "COMPLETED" for status in result.values()) + sum(not said["end"][t] for t in result),
         "recorded twice": sum(times > 1 for times in [*recorded.values(), *watch.completed.values()]),
         "overlapping attempts": sum(said["overlap"].values()),
