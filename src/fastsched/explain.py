@@ -143,7 +143,7 @@ def _explain_ready(
     if missing:
         amounts = " and ".join(f"{show_amount(name, lack)} more free" for name, lack in missing.items())
         text = f"it waits for room: {worker_ids[best]} would need {amounts}"
-        if earliest[best] is not None:
+        if (earliest[best] or 0) > core.now:  # else whoever is in the way takes longer than was expected
             text += f", expected in {(earliest[best] - core.now) / NS:.3g} s"
     elif kept and not reserved_on and not (np.delete(holds & shown & (free >= needed).all(axis=1), kept[1])).any():
         text = f"it waits: the room on {worker_ids[kept[1]]} is kept for {ids[kept[0]]}"

@@ -60,15 +60,15 @@ LIVE_MUTATIONS = (
     Mutation(
         "paused-and-yet-started",
         "runtime/loop.py",
-        "        if not self.paused and not self.blocked:\n            for choice",
-        "        if not self.blocked:\n            for choice",
+        "        elif not self.paused and not self.blocked:\n            for choice",
+        "        elif not self.blocked:\n            for choice",
         "a paused scheduler starts tasks",
     ),
     Mutation(
         "spins-when-blocked",
         "runtime/loop.py",
-        "        if not self.paused and not self.blocked:  # else",
-        "        if True:  # else",
+        "        if not self.paused and not self.blocked and self._unwanted is None:",
+        "        if True:",
         "a loop whose disk is full turns without a rest",
     ),
     # the loop: workers
@@ -117,7 +117,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "removal-charged",
         "runtime/loop.py",
-        "        if presence.leaving:\n",
+        "        if presence.leaving or presence.draining:\n",
         "        if False:\n",
         "a worker that is removed counts as lost, and is brought up again",
     ),
@@ -131,7 +131,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "left-behind",
         "runtime/loop.py",
-        "returns = named is None or worker_id in named",
+        "returns = worker_id not in draining if named is None else worker_id in named",
         "returns = True",
         "who takes a run up with other workers waits for the ones before",
     ),
@@ -153,9 +153,9 @@ LIVE_MUTATIONS = (
     Mutation(
         "one-for-all",
         "runtime/loop.py",
-        "            except ValidationError:\n                pass  # each is judged by itself",
-        "            except ValidationError as error:\n"
-        "                for _, future in batch:\n"
+        "            except Exception:\n                pass  # each is judged by itself",
+        "            except Exception as error:\n"
+        "                for _, future, _ in batch:\n"
         "                    future.set_exception(error)\n"
         "                return",
         "a wrong submission takes those with it that came in the same turn",
@@ -386,5 +386,76 @@ LIVE_MUTATIONS = (
         "            if path is not None and os.stat(outlet).st_size:\n",
         "            if False:\n",
         "what was written before a loss is gone",
+    ),
+    # what a fresh look at it found
+    Mutation(
+        "drained-not-awaited",
+        "runtime/loop.py",
+        "any(not presence.is_up or presence.leaving for",
+        "any(not presence.is_up for",
+        "a run whose last worker is drained is said to stand still",
+    ),
+    Mutation(
+        "drain-forgotten",
+        "runtime/loop.py",
+        "        if presence.leaving or presence.draining:\n",
+        "        if presence.leaving:\n",
+        "a draining worker that is lost comes back as if nobody had drained it",
+    ),
+    Mutation(
+        "reads-wait-for-room",
+        "runtime/loop.py",
+        "self._requests.give_answers(only_reads=True)",
+        "pass",
+        "nobody can ask why nothing happens while the disk is full",
+    ),
+    Mutation(
+        "limit-for-the-moment",
+        "runtime/loop.py",
+        "elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:",
+        "elif False:",
+        "what is to be tried again after too many failures is neither cancelled nor started",
+    ),
+    Mutation(
+        "last-words-dropped",
+        "runtime/loop.py",
+        "if last and failure is None:",
+        "if False:",
+        "what ended as everything was stopped is run again",
+    ),
+    Mutation(
+        "limit-not-taken-up",
+        "runtime/session.py",
+        "max_fails=opened.max_fails,",
+        "max_fails=settings.max_fails,",
+        "who takes a run up does not know at how many failures it is to stop",
+    ),
+    Mutation(
+        "outputs-nailed-down",
+        "runtime/session.py",
+        "logs = (LOGS if is_here else",
+        "logs = (LOGS if False else",
+        "a run whose folder was moved writes into the old one",
+    ),
+    Mutation(
+        "teller-ends-with-a-client",
+        "runtime/teller.py",
+        "        except BaseException as error:\n            if not isinstance(error, Exception)",
+        "        except Exception as error:\n            if not isinstance(error, Exception)",
+        "a callback that calls sys.exit() ends the thread that tells everybody",
+    ),
+    Mutation(
+        "wait-for-oneself",
+        "runtime/scheduler.py",
+        "if threading.current_thread() is self._teller.thread:\n            raise RuntimeError",
+        "if False:\n            raise RuntimeError",
+        "wait() in a callback waits for ever",
+    ),
+    Mutation(
+        "agent-cancels",
+        "engines/agent.py",
+        "lane.asked_to_go, self.code = False, SENT_SIGTERM\n                self.desert()",
+        "lane.asked_to_go, self.code = False, SENT_SIGTERM\n                self.custody.leave(0.0)",
+        "what an agent ran that was sent SIGTERM is told to have been cancelled",
     ),
 )
