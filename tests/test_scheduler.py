@@ -34,6 +34,8 @@ from fastsched.runtime.loop import MAX_FAILED_STARTS, Loop, Rhythm
 from fastsched.state import State
 
 S = 1_000_000_000
+# Seconds that nobody else sleeps, not even this suite beside itself.
+KILLED, STOPPED = f"2345.{os.getpid()}", f"3456.{os.getpid()}"
 ROOM = {"cpu_cores_available": 1, "memory_available_mb": 1024}
 TWO = [Worker("w1", 1, 1024), Worker("w2", 1, 1024)]
 
@@ -537,24 +539,24 @@ def on_first_attempt(what):
 
 def test_a_killed_agent_loses_no_task_and_leaves_no_command():
     """The agent of the first attempt is killed with -9: its command is ended, and the task runs elsewhere."""
-    on_event, told = on_first_attempt(lambda: signal_agent_of("2345.6", signal.SIGKILL))
-    command = "[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep 2345.6"
+    on_event, told = on_first_attempt(lambda: signal_agent_of(KILLED, signal.SIGKILL))
+    command = f"[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep {KILLED}"
     result = run([Task("a", command, max_retries=0)], TWO, on_event=on_event)
     assert result == {"a": "COMPLETED"}
     assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
     assert [e.worker_id for e in told if isinstance(e, WorkerLost)] == [result.attempts[0].worker_id]
-    assert not marked_processes("2345.6")
+    assert not marked_processes(KILLED)
 
 
 def test_a_stopped_agent_is_lost_when_its_lease_is_over():
-    on_event, _ = on_first_attempt(lambda: signal_agent_of("3456.7", signal.SIGSTOP))
+    on_event, _ = on_first_attempt(lambda: signal_agent_of(STOPPED, signal.SIGSTOP))
     began = time.monotonic()
-    tasks = [Task("a", "[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep 3456.7")]
+    tasks = [Task("a", f"[ $FASTSCHED_ATTEMPT -gt 1 ] || exec sleep {STOPPED}")]
     result = run(tasks, TWO, heartbeat=0.1, lease=0.8, on_event=on_event)
     assert result == {"a": "COMPLETED"} and 0.8 < time.monotonic() - began < 30
     assert [a.reason for a in result.attempts] == [Reason.WORKER_LOST, None]
     assert "silent for more than 0.8 s" in result.attempts[0].message
-    assert not marked_processes("3456.7")
+    assert not marked_processes(STOPPED)
 
 
 INTERRUPTED = """

@@ -60,7 +60,8 @@ from Cython.Build import cythonize
 from setuptools import Distribution, Extension
 flags = ["-O0", "-w"] if sys.platform != "win32" else ["/Od"]
 rooms = sys.argv[1:]
-extensions = [Extension(f"fastsched.{room}", [f"fastsched/{room}.pyx"], extra_compile_args=flags) for room in rooms]
+names = ["fastsched." + room.replace("/", ".") for room in rooms]
+extensions = [Extension(n, [f"fastsched/{r}.pyx"], extra_compile_args=flags) for n, r in zip(names, rooms)]
 directives = {"boundscheck": False, "wraparound": False, "initializedcheck": False, "cdivision": True}
 made = cythonize(extensions, compiler_directives=directives, force=True, quiet=True)
 command = Distribution({"ext_modules": made}).get_command_obj("build_ext")
@@ -234,8 +235,9 @@ class Base(NamedTuple):
 def build_base(work: Path, pool: ThreadPoolExecutor) -> Base:
     """The copy with all bugs asleep, after it has passed the suite."""
     folder, rooms = work / "asleep", native_rooms()
-    asleep = plant_together(copy_package(SOURCE, folder, without=rooms))
-    list(pool.map(lambda room: build(folder, [room]), rooms))
+    asleep = plant_together(copy_package(SOURCE, folder, without=[*rooms, "_linux"]))
+    engines = ["engines/_linux"] if sys.platform == "linux" else []
+    list(pool.map(lambda room: build(folder, [room]), [*rooms, *engines]))
 
     def pass_one(test: str) -> Verdict:
         notes = work / f"asleep-{Path(test).stem}"
