@@ -465,3 +465,14 @@ def test_what_is_left_is_counted_down_and_not_told_when_it_is_over():
     assert progress.eta == "", "it is overdue"
     progress._end_at, progress.ended = time.monotonic() + 30, 2
     assert progress.eta == ""
+
+
+def test_a_long_run_that_is_over_is_read_once_to_list_it(capfd, monkeypatch):
+    """Each piece of the list was read from a journal of its own reading."""
+    assert main(["run", job([task(f"t{i}") for i in range(30)]), "-q"]) == 0
+    capfd.readouterr()
+    read, times = verbs.PastRun, []
+    monkeypatch.setattr(verbs, "PAGE", 4)
+    monkeypatch.setattr(verbs, "PastRun", lambda folder: times.append(folder) or read(folder))
+    assert main(["status", "--all"]) == 0
+    assert capfd.readouterr().out.count("completed on") == 30 and len(times) == 2, "for the whole, and for the list"

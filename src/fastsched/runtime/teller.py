@@ -147,11 +147,11 @@ class Teller:
         except BaseException as error:
             if not isinstance(error, Exception) and threading.current_thread() is not self.thread:
                 raise
-            what = type(given[-1]).__name__
-            logger.exception("on_event raised for %s; the run goes on", what)
+            who, what = "on_event" if listener in self._on_event else "a callback", type(given[0]).__name__
+            logger.exception("%s raised for %s; the run goes on", who, what)
             if not self._said:  # who keeps no log would never know
                 self._said = True
-                print(f"fastsched: on_event raised {error!r} for {what}; the run goes on", file=sys.stderr)
+                print(f"fastsched: {who} raised {error!r} for {what}; the run goes on", file=sys.stderr)
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -159,14 +159,14 @@ class Teller:
                 self.tell(item[1], item[0])
             else:
                 item()
-        self.finish(self.failure)
+        self.finish()
         while not self._queue.empty():
             item = self._queue.get()
             if callable(item):
                 item()
 
-    def finish(self, failure: BaseException | None = None) -> None:
-        """Nothing more will be told, because of a failure where there was one."""
+    def finish(self) -> None:
+        """Nothing more will be told."""
         with self._lock:
             self._finished = True
             streams, self._streams = list(self._streams), WeakSet()
@@ -174,7 +174,7 @@ class Teller:
         for stream in streams:
             stream.put((), last=True)
         for handle in handles.values():
-            self._call_safely(handle.set_exception, ended_early(handle.task_id, failure))
+            self._call_safely(handle.set_exception, ended_early(handle.task_id, self.failure))
         if self._notifier:
             self._notifier.close()
 
