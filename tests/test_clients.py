@@ -527,10 +527,12 @@ def test_a_listener_that_wants_to_leave_leaves_others_alone(leaves, caplog):
     def leave(*_):
         raise leaves
 
-    _, scheduler = instant(on_event=leave)
+    engine, scheduler = instant("a", on_event=leave)
     with scheduler:
         a, b = scheduler.submit_all([Task("a", "x"), Task("b", "x", ["a"])])
-        a.add_done_callback(leave)
+        wait_until(a.running)
+        a.add_done_callback(leave)  # before it is done, or it would be called here
+        engine.let_go(AttemptEnded("a", "w", 1, None, 0, incarnation=1))
         assert b.result(20).exit_code == 0 and scheduler.wait(20)
     assert "raised" in caplog.text
 
