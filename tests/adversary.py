@@ -50,6 +50,7 @@ class Adversary:
         self.core = Core(n_resources=self.k, pivot=self.pivot, many_workers=grid, tell_stuck=True, **options)
         self.machine = Machine(self.k, **options)
         self.amounts = rng.choice([(0, 1, 2, 4), (1,), (1, 2, 3, 5, 8), tuple(range(40))])
+        self.alike = [rng.choice(self.amounts) for _ in range(self.k)]
 
     def run(self, steps: int) -> None:
         """Play a history of so many steps, then let it come to its end without further mishaps."""
@@ -57,6 +58,7 @@ class Adversary:
         self.add_tasks()
         moves = [self.assign] * 6 + [self.end_attempt] * 8 + [self.pass_time] * 4 + [
             self.add_tasks, self.add_tasks, self.add_workers, self.move_worker, self.move_worker, self.report_stale,
+            self.promise, self.promise, self.promise, self.promise, self.return_promised,
         ]  # fmt: skip
         for _ in range(steps):
             self.rng.choice(moves)()
@@ -71,6 +73,8 @@ class Adversary:
             state = self.machine.workers[worker]
             if not state.live and state.expected:
                 self.do("join", worker)
+        while self.machine_promises():
+            self.return_promised()
         for _ in range(10 * len(self.machine.tasks) + 50):
             self.assign()
             running = [i for i, t in enumerate(self.machine.tasks) if t.state == "RUNNING"]
@@ -97,6 +101,8 @@ class Adversary:
         ]  # fmt: skip
         demand = np.array([[rng.choice(self.amounts) for _ in range(self.k)] for _ in range(m)], dtype=np.int32)
         demand = demand.reshape(m, self.k)
+        if rng.random() < 0.4:  # all alike: what runs is then followed by what is like it
+            demand[:] = self.alike
         duration = np.array([rng.choice([0, 1, 2, 9]) * SECOND for _ in range(m)], dtype=np.int64)
         priority = np.array([rng.choice([0, 0, 0, 1, -3]) for _ in range(m)], dtype=np.int64)
         key = np.array([rng.choice([0, -1, -5, 7]) for _ in range(m)], dtype=np.int64)
@@ -149,6 +155,46 @@ class Adversary:
         self.counts["starts"] += len(started)
         self.counts["reservations"] += self.machine.reservation not in (None, before)
 
+    def promise(self) -> None:
+        """The worker of what runs is promised what would start in its place; seen by others as a choice to repeat."""
+        running = [i for i, t in enumerate(self.machine.tasks) if t.state == "RUNNING"]
+        if not running:
+            return
+        self.assign()
+        like = self.rng.choice(running)
+        worker, n = self.machine.tasks[like].worker, self.rng.choice([1, 2, 9])
+        self.machine.advance(self.now)
+        promised = self.machine.promise(worker, like, n)
+        if self.rng.random() < 0.3:
+            for i in promised:
+                self.core.promise_made(i, worker, self.now)
+        else:
+            assert self.core.promise(worker, like, n, self.now) == promised, f"seed {self.seed}"
+        self.counts["promised"] += len(promised)
+
+    def return_promised(self) -> None:
+        promised = list(self.machine_promises())
+        if promised:
+            i = self.rng.choice(promised)
+            self.core.promise_returned(i, self.now)
+            self.machine.advance(self.now)
+            self.machine.return_promised(i)
+            self.counts["promises returned"] += 1
+
+    def keep_promise(self, worker: int, given: list[int] | None = None) -> bool:
+        """The first that is promised to the worker, and needs as much, starts there."""
+        for i, where in self.machine_promises().items():
+            if where == worker and given in (None, self.machine.tasks[i].demand):
+                assert self.core.promise_kept(i, self.now) == self.machine.tasks[i].attempt + 1
+                self.machine.advance(self.now)
+                self.machine.keep_promise(i)
+                self.counts["promises kept"] += 1
+                return True
+        return False
+
+    def machine_promises(self) -> dict[int, int]:
+        return {i: t.promised for i, t in enumerate(self.machine.tasks) if t.promised is not None}
+
     def end_attempt(self) -> None:
         running = [i for i, t in enumerate(self.machine.tasks) if t.state == "RUNNING"]
         if not running:
@@ -159,11 +205,13 @@ class Adversary:
             self.complete(i)
             return
         t, code = self.machine.tasks[i], self.rng.choice(OWN)
+        given = list(t.demand)
         incarnation = self.core.incarnation_of(t.worker)
         assert self.core.failed(i, t.attempt, incarnation, self.now, code)
         self.machine.advance(self.now)
         self.machine.failed(i, REASONS[code])
         self.counts[f"failed: {REASONS[code]}"] += 1
+        self.keep_promise(t.worker, given)
 
     def complete(self, i: int) -> None:
         t = self.machine.tasks[i]
@@ -171,6 +219,7 @@ class Adversary:
         self.machine.advance(self.now)
         self.machine.completed(i)
         self.counts["completed"] += 1
+        self.keep_promise(t.worker, t.demand)
 
     def report_stale(self) -> None:
         """A doubled report, one of an old attempt, one of an old incarnation: all without effect."""
@@ -227,6 +276,8 @@ class Adversary:
             self.machine.resize(worker, capacity)
         else:
             expected, charged = what == "lose and return", what != "leave"
+            while self.keep_promise(worker):  # it may have started
+                pass
             orphans = self.core.remove_worker(worker, self.now, expected, charged)
             self.machine.advance(self.now)
             assert orphans == self.machine.remove(worker, expected, charged)
@@ -247,6 +298,8 @@ class Adversary:
         told, m, where = self.core.columns(), self.machine, f"seed {self.seed}, now {self.now}"
         states = [STATES[s] for s in told["state"]]
         wanted = ["READY" if m.ready(i) else t.state for i, t in enumerate(m.tasks)]
+        wanted = ["DELAYED" if state == "PROMISED" else state for state in wanted]
+        assert self.core.promises() == self.machine_promises(), where
         assert states == wanted, where
         for name, values in {
             "reason": [REASONS.index(t.reason) for t in m.tasks],

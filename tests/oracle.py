@@ -42,7 +42,7 @@ class Machine:
         self.tasks.append(Record(
             state="WAITING", deps=list(deps), demand=list(demand), duration=duration, urgency=(-priority, key),
             retries=retries, attempt=0, failures=0, ooms=0, losses=0, worker=None, start=None, reason=None, cause=None,
-            wake=None, overtaken=None, told=False,
+            wake=None, overtaken=None, told=False, promised=None,
         ))  # fmt: skip
 
     def skip_under_failed(self, first):
@@ -135,6 +135,7 @@ class Machine:
             t.state = "WAITING"
             self.leave_if_drained(t.worker)
         self.fail_for_good(i, "CANCELLED", "CANCELLED")
+        self.break_promise(t)
         return True
 
     def fail_for_good(self, i, state, reason):
@@ -188,7 +189,7 @@ class Machine:
         return orphans
 
     def leave_if_drained(self, w):
-        if self.workers[w].draining and not self.running_on(w):
+        if self.workers[w].draining and not self.running_on(w) and not self.promised_to(w):
             worker = self.workers[w]
             worker.live = worker.draining = False
             worker.trust = "TRUSTED" if worker.trust == "QUARANTINED" else worker.trust
@@ -201,7 +202,25 @@ class Machine:
         worker.terms += 1
         self.notices.append(("QUARANTINED", w))
 
+    def keep_promise(self, i):
+        t = self.tasks[i]
+        t.state, t.worker, t.start, t.overtaken = "RUNNING", t.promised, self.now, None
+        t.attempt += 1
+        t.promised = None
+
+    def return_promised(self, i):
+        self.tasks[i].state = "WAITING"
+        self.break_promise(self.tasks[i])
+
+    def break_promise(self, t):
+        w, t.promised = t.promised, None
+        if w is not None:
+            self.leave_if_drained(w)
+
     # ---------------------------------------------------------------- what is so
+
+    def promised_to(self, w):
+        return [i for i, t in enumerate(self.tasks) if t.promised == w]
 
     def running_on(self, w):
         return [i for i, t in enumerate(self.tasks) if t.state == "RUNNING" and t.worker == w]
@@ -269,6 +288,20 @@ class Machine:
         if passed_by and self.tasks[head].overtaken is None:
             self.tasks[head].overtaken = self.now
         return started
+
+    def promise(self, w, like, n):
+        """What would start on the worker if an attempt that is given as much as `like` ended, one after the other."""
+        promised, given = [], self.tasks[like].demand
+        while len(promised) < n and self.free(w) is not None and self.o.reserve_after < 0:
+            room = [have + back for have, back in zip(self.free(w), given)]
+            ready = sorted(filter(self.ready, range(len(self.tasks))), key=self.urgency)
+            fitting = [i for i in ready if all(have >= need for have, need in zip(room, self.tasks[i].demand))]
+            if not fitting or self.tasks[fitting[0]].demand != given or self.tasks[fitting[0]].attempt:
+                break
+            t = self.tasks[fitting[0]]
+            t.state, t.promised, t.overtaken = "PROMISED", w, None
+            promised.append(fitting[0])
+        return promised
 
     def urgency(self, i):
         return (*self.tasks[i].urgency, i)

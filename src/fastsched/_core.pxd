@@ -24,6 +24,9 @@ cdef class Core(Facts):
     cdef int32_t _choose_worker(self, int32_t task, bint near) noexcept nogil
     cdef int32_t _fit_touched(self, const int32_t* demand, int64_t mark) noexcept nogil
     cdef void _note_started(self, int32_t task) noexcept nogil
+    cdef int32_t _next_in_place_of(self, int32_t like, int32_t worker) noexcept nogil
+    cdef bint _fits_in_place(self, int32_t task, const int32_t* given, int32_t worker) noexcept nogil
+    cdef int32_t _room_in_place(self, int r, const int32_t* given, int32_t worker) noexcept nogil
     cdef void _raise_fronts(self) noexcept nogil
     cdef void _lower_fronts(self, int32_t worker) noexcept nogil
     cdef inline void _room_for_slots(self, int32_t worker, Py_ssize_t s0, int32_t* room) noexcept nogil

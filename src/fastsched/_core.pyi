@@ -73,6 +73,9 @@ class Tables:
     def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
         """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""
 
+    def promises(self) -> dict[int, int]:
+        """The tasks that are promised to workers, ascending, and to which."""
+
     def wakes(self) -> dict[int, int]:
         """The tasks that wait for their back-off to end, and when it does, ns."""
 
@@ -144,6 +147,26 @@ class Facts(Tables):
             InternalError: where the task was not ready, or the worker had no room.
         """
 
+    def promise_made(self, task: int, worker: int, now: int) -> None:
+        """Book that a ready task is promised to a worker that is there: nobody else takes it. See `Core.promise`.
+
+        Raises:
+            InternalError: where the task was not ready, or the worker was not there.
+        """
+
+    def promise_kept(self, task: int, now: int) -> int:
+        """Book that a promised task was started on its worker; answers the number of the attempt.
+
+        Whether there is room is not asked: it starts in the place of an attempt that was given as much, whose end has
+        just been booked; or it may have started there, unheard of, on a worker that is about to be booked as lost.
+
+        Raises:
+            InternalError: where it was promised to nobody.
+        """
+
+    def promise_returned(self, task: int, now: int) -> None:
+        """Book that a promised task is ready again. Raises InternalError where it was promised to nobody."""
+
     def finished(self, task: int, attempt: int, incarnation: int, now: int) -> bool:
         """Book that an attempt completed. False, and nothing is booked, where the report is stale.
 
@@ -204,7 +227,7 @@ class Facts(Tables):
         """Book that a worker is not there; answers the tasks whose open attempts went with it.
 
         expected: it will come back. charged: each of these attempts counts as a loss of its task. Raises
-        InternalError for a worker that is neither there nor expected.
+        InternalError for a worker that is neither there nor expected, or to which a task is promised.
         """
 
     def running_on(self, worker: int) -> list[int]:
@@ -229,6 +252,14 @@ class Core(Facts):
 
         Over all ready tasks in order of urgency, the first that fits some worker is placed on the worker that
         the fit rule prefers, until none fits. Call it once all facts of the instant are booked.
+        """
+
+    def promise(self, worker: int, like: int, n: int, now: int) -> list[int]:
+        """Promise up to n ready tasks to a worker, and book it; answers them in their order.
+
+        Each is what would start there if an attempt that is given as much as the task `like` ended, and nobody else
+        had room. Where that needs another amount of anything, or was tried before, no more are promised; nor where
+        the worker takes nothing, or room can be reserved (`reserve_after`). Call it after `assign`.
         """
 
     def overtook(self, task: int, now: int) -> None:

@@ -44,6 +44,7 @@ REASON_UNSATISFIABLE = 8
 
 cdef enum:
     FEW = 8                 # touched workers that are looked at after every start
+    FEW_LEAVES = 64         # of a slot that are looked at for a promise: some tasks may need more than it says
 
 cdef enum Bars:             # what a task's failures mean for where it goes
     FREE_CHOICE = 0
@@ -74,6 +75,21 @@ cdef class Core(Facts):
             (self.started_tasks[i], self.row(self.started_tasks[i]).worker, self.row(self.started_tasks[i]).attempt)
             for i in range(self.n_started)
         ]
+
+    def promise(self, int32_t worker, int32_t like, int32_t n, now):
+        """Promise ready tasks to a worker, and book it. See the .pyi."""
+        cdef int32_t task
+        self._check_open(now)
+        self._check_worker(worker)
+        self._check_task(like)
+        promised = []
+        while len(promised) < n and self.shown[worker] and self.reserve_after < 0:
+            task = self._next_in_place_of(like, worker)
+            if task < 0:
+                break
+            self._book_promise(task, worker)
+            promised.append(task)
+        return promised
 
     def add_resources(self, capacity):
         """Count more resources. See the .pyi."""
@@ -262,6 +278,49 @@ cdef class Core(Facts):
                 found = worker
             at = self.log_bar[at]
         return found
+
+    cdef int32_t _next_in_place_of(self, int32_t like, int32_t worker) noexcept nogil:
+        # Out: the ready task that would start on the worker if an attempt that is given as much as `like` ended there,
+        # and nobody else had room; or -1: none would, or one that needs something else, or was tried before.
+        cdef const int32_t* given = self.row(like).demand
+        cdef int32_t best = -1, task, limit = self._room_in_place(self.pivot, given, worker)
+        cdef Py_ssize_t leaf
+        cdef int s, r, looked
+        for s in range(self.n_slots):
+            for r in range(self.n_resources):
+                if self.slot_demand[s * self.n_resources + r] > self._room_in_place(r, given, worker):
+                    break
+            else:
+                leaf = -1
+                for looked in range(FEW_LEAVES):
+                    leaf = self._first_ready(s, leaf + 1, limit)
+                    if leaf < 0:
+                        break
+                    task = self.task_at[self.first_leaf[s] + leaf]
+                    if self._fits_in_place(task, given, worker):
+                        if best < 0 or self._before(task, best):
+                            best = task
+                        break
+                else:
+                    return -1
+        if best < 0 or self.row(best).attempt:
+            return -1
+        for r in range(self.n_resources):
+            if self.row(best).demand[r] != given[r]:
+                return -1
+        return best
+
+    cdef bint _fits_in_place(self, int32_t task, const int32_t* given, int32_t worker) noexcept nogil:
+        # Out: whether the worker would have room for the task if so much was given back.
+        cdef int r
+        for r in range(self.n_resources):
+            if self.row(task).demand[r] > self._room_in_place(r, given, worker):
+                return False
+        return True
+
+    cdef int32_t _room_in_place(self, int r, const int32_t* given, int32_t worker) noexcept nogil:
+        # Out: what the worker would have of a resource if so much was given back; less than the largest amount.
+        return <int32_t>min(<int64_t>self.free[r * self.stride + worker] + given[r], <int64_t>NO_CANDIDATE - 1)
 
     # ------------------------------------------------------------ fronts and candidates
 

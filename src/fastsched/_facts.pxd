@@ -45,7 +45,10 @@ cdef class Facts(Tables):
     cdef void _book_ready(self, int32_t task) noexcept nogil
     cdef void _leave_tree(self, int32_t task) noexcept nogil
     cdef void _book_start(self, int32_t task, int32_t worker) noexcept nogil
+    cdef void _open(self, int32_t task, int32_t worker) noexcept nogil
     cdef void _book_end(self, int32_t task) noexcept nogil
+    cdef void _book_promise(self, int32_t task, int32_t worker) noexcept nogil
+    cdef int32_t _break_promise(self, int32_t task) noexcept nogil
     cdef void _book_completed(self, int32_t task) noexcept nogil
     cdef void _release_dependent(self, int32_t task) noexcept nogil
     cdef bint _book_failed(self, int32_t task, uint8_t reason, bint charged) noexcept nogil
@@ -69,9 +72,12 @@ cdef class Facts(Tables):
     cdef void _credit(self, int32_t task) noexcept nogil
     cdef bint _others_usable(self, int32_t worker) noexcept nogil
     cdef void _forget_worker(self, int32_t worker) noexcept nogil
+    cdef bint _is_idle(self, int32_t worker) noexcept nogil
+    cdef void _leave_drained(self, int32_t worker) noexcept nogil
     cdef void _quarantine(self, int32_t worker) noexcept nogil
     cdef void _find_next_release(self) noexcept nogil
     cdef void _measure_most(self) noexcept nogil
     # doors' helpers
     cdef bint _is_open(self, int32_t task, int32_t attempt, int32_t incarnation) except -1
+    cdef void _check_promised(self, int32_t task) except *
     cdef void _check_open(self, int64_t now) except *

@@ -128,6 +128,37 @@ cdef class Facts(Tables):
         self._book_start(task, worker)
         return self.row(task).attempt
 
+    def promise_made(self, int32_t task, int32_t worker, now):
+        """Book that a task was promised to a worker, as a choice that was made before. See the .pyi."""
+        self._check_open(now)
+        self._check_worker(worker)
+        if not 0 <= task < self.n_tasks or self.row(task).state != READY or not self.live[worker]:
+            raise InternalError(f"task {task} was promised to worker {worker}, and was not ready, or nobody was there")
+        self._book_promise(task, worker)
+
+    def promise_kept(self, int32_t task, now):
+        """Book that a promised attempt was started. See the .pyi."""
+        cdef int32_t worker
+        self._check_open(now)
+        self._check_promised(task)
+        worker = self._break_promise(task)
+        self._open(task, worker)
+        self._show(worker)
+        return self.row(task).attempt
+
+    def promise_returned(self, int32_t task, now):
+        """Book that a promised task is ready again. See the .pyi."""
+        cdef int32_t worker
+        self._check_open(now)
+        self._check_promised(task)
+        worker = self._break_promise(task)
+        self._book_ready(task)
+        self._leave_drained(worker)
+
+    cdef void _check_promised(self, int32_t task) except *:
+        if not 0 <= task < self.n_tasks or not self.promised[task]:
+            raise InternalError(f"task {task} is promised to nobody")
+
     def finished(self, int32_t task, int32_t attempt, int32_t incarnation, now):
         """Book that an attempt completed. See the .pyi."""
         self._check_open(now)
@@ -158,6 +189,8 @@ cdef class Facts(Tables):
             self._log(task, CODE_CANCELLED)
         elif self.row(task).state == READY:
             self._leave_tree(task)
+        elif self.promised[task]:
+            self._leave_drained(self._break_promise(task))
         self._book_failed_for_good(task, CANCELLED, CODE_CANCELLED)
         return True
 
@@ -184,7 +217,7 @@ cdef class Facts(Tables):
             self._measure_most()
         for task in range(self.n_tasks):
             if self.row(task).state != READY:
-                if untold or (self.row(task).state != WAITING and self.row(task).state != DELAYED):
+                if untold or self.promised[task] or (self.row(task).state != WAITING and self.row(task).state != DELAYED):
                     continue
             elif untold and self.told_stuck[task]:
                 continue
@@ -285,9 +318,7 @@ cdef class Facts(Tables):
             raise InternalError(f"worker {worker} is to drain, and is not there")
         self.draining[worker] = 1
         self._show(worker)
-        if self.first_on[worker] < 0:
-            self._forget_worker(worker)
-            self._notify(NOTICE_DRAINED, worker)
+        self._leave_drained(worker)
         self._worker_went()
 
     def remove_worker(self, int32_t worker, now, bint expected=False, bint charged=True):
@@ -297,6 +328,8 @@ cdef class Facts(Tables):
         self._check_worker(worker)
         if not (self.live[worker] or self.expected[worker]):
             raise InternalError(f"worker {worker} left, and was not there")
+        if self.n_promised[worker]:
+            raise InternalError(f"worker {worker} left, and tasks are promised to it")
         self._forget_worker(worker)
         self.expected[worker] = expected
         orphans = self.running_on(worker)
@@ -367,9 +400,15 @@ cdef class Facts(Tables):
 
     cdef void _book_start(self, int32_t task, int32_t worker) noexcept nogil:
         # A ready task starts its next attempt on a worker that has room for it.
-        cdef int32_t first = self.first_on[worker]
         self._leave_tree(task)
         self._take_room(task, worker, 1)
+        self._open(task, worker)
+        if self.trust[worker] == PROBATION:
+            self._show(worker)
+
+    cdef void _open(self, int32_t task, int32_t worker) noexcept nogil:
+        # The next attempt of a task stands among the open ones of the worker. What that leaves free is not booked.
+        cdef int32_t first = self.first_on[worker]
         self.row(task).state = RUNNING
         self.row(task).worker = worker
         self.row(task).attempt += 1
@@ -381,8 +420,20 @@ cdef class Facts(Tables):
         if first >= 0:
             self.row(first).before_on = task
         self.first_on[worker] = task
-        if self.trust[worker] == PROBATION:
-            self._show(worker)
+
+    cdef void _book_promise(self, int32_t task, int32_t worker) noexcept nogil:
+        # A ready task is set aside for a worker.
+        self._leave_tree(task)
+        self.row(task).state = DELAYED
+        self.promised[task] = worker + 1
+        self.n_promised[worker] += 1
+
+    cdef int32_t _break_promise(self, int32_t task) noexcept nogil:
+        # The task is not set aside any more. Out: the worker for which it was.
+        cdef int32_t worker = self.promised[task] - 1
+        self.promised[task] = 0
+        self.n_promised[worker] -= 1
+        return worker
 
     cdef void _book_end(self, int32_t task) noexcept nogil:
         # The open attempt ends, however it went: its worker has the room again.
@@ -398,10 +449,8 @@ cdef class Facts(Tables):
         if self.shown[worker]:
             self._take_room(task, worker, -1)
             self._touch(worker)
-        elif self.draining[worker] and self.first_on[worker] < 0:
-            self._forget_worker(worker)
-            self.total_stale = True
-            self._notify(NOTICE_DRAINED, worker)
+        elif self.draining[worker] and self._is_idle(worker):
+            self._leave_drained(worker)
         elif self.live[worker]:
             self._show(worker)
 
@@ -714,6 +763,17 @@ cdef class Facts(Tables):
         if self.trust[worker] == QUARANTINED:
             self.trust[worker] = TRUSTED
             self._find_next_release()
+
+    cdef bint _is_idle(self, int32_t worker) noexcept nogil:
+        # Out: whether nothing runs on the worker, and nothing is promised to it.
+        return self.first_on[worker] < 0 and not self.n_promised[worker]
+
+    cdef void _leave_drained(self, int32_t worker) noexcept nogil:
+        # A worker that drains, and is idle, is not there any more.
+        if self.draining[worker] and self._is_idle(worker):
+            self._forget_worker(worker)
+            self.total_stale = True
+            self._notify(NOTICE_DRAINED, worker)
 
     cdef void _quarantine(self, int32_t worker) noexcept nogil:
         # The worker takes nothing until its term is over; each further term is twice as long, up to a thousand times.

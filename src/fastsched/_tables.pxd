@@ -14,7 +14,7 @@ cdef enum TaskState:
     READY = 1               # may start as soon as a worker has room
     RUNNING = 2
     COMPLETED = 3
-    DELAYED = 4             # failed, and waits for its back-off to end
+    DELAYED = 4             # failed, and waits for its back-off to end; or it is promised to a worker
     FAILED = 5              # for good
     SKIPPED = 6             # a dependency failed for good
     CANCELLED = 7
@@ -85,6 +85,7 @@ cdef class Tables:
     cdef int32_t[::1] last_bar              # n, likewise: the newest that its retries avoid; -1 = none
     cdef int64_t[::1] overtaken             # n, ns + 1, when a less urgent task first passed it by; 0 = it did not
     cdef bint any_overtaken                 # whether that was ever noted
+    cdef int32_t[::1] promised              # n, the worker to which the task is promised, and 1; 0 = to none
     cdef int32_t[::1] failed_tasks          # n, tasks that failed for good, were skipped or cancelled, in that order
     cdef readonly int32_t n_failed          # entries of failed_tasks in use
     cdef int32_t[::1] stack                 # n, scratch of the failure propagation
@@ -123,6 +124,7 @@ cdef class Tables:
     cdef uint8_t[::1] shown                 # W, 1 = its free amounts stand in `free`: it takes tasks
     cdef int32_t[::1] incarnation           # W, how often it has come, from 1; 0 = never yet
     cdef int32_t[::1] first_on              # W, an open attempt on it, the first of a list; -1 = none
+    cdef int32_t[::1] n_promised            # W, tasks that are promised to it
     cdef uint8_t[::1] trust                 # W, Trust
     cdef int32_t[::1] strikes               # W, failures on it of what completed elsewhere, since it last completed any
     cdef int32_t[::1] terms                 # W, quarantines so far

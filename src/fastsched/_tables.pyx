@@ -128,7 +128,7 @@ cdef class Tables:
         self.max_retries = int32s
         self.priority = self.key = int64s
         self.reason = self.told_stuck = uint8s
-        self.failures = self.ooms = self.losses = int32s
+        self.failures = self.ooms = self.losses = self.promised = int32s
         self.overtaken = int64s
         self.cause = self.last_fail = self.last_bar = self.failed_tasks = self.stack = int32s
         self.wake_time, self.wake_task = int64s, int32s
@@ -145,6 +145,7 @@ cdef class Tables:
         self.level = self.cursor = int64s
         self.first_leaf = np.zeros(1, dtype=np.int64)
         self.capacity = self.free = self.incarnation = self.strikes = self.terms = self.first_on = int32s
+        self.n_promised = int32s
         self.touched = self.unscored = self.row_steps = self.column_steps = int32s
         self.cell_head = self.cell_of = self.child = self.sibling = self.before = self.walk = int32s
         self.inverse = np.empty(0)
@@ -188,6 +189,7 @@ cdef class Tables:
         self.ooms = with_zeros(self.ooms, n, m)
         self.losses = with_zeros(self.losses, n, m)
         self.overtaken = with_zeros(self.overtaken, n, m)
+        self.promised = with_zeros(self.promised, n, m)
         self.cause = extended(self.cause, n, m, -1)
         self.last_fail = extended(self.last_fail, n, m, -1)
         self.last_bar = extended(self.last_bar, n, m, -1)
@@ -395,6 +397,7 @@ cdef class Tables:
         self.incarnation = extended(self.incarnation, had, more, none + 1)
         self.strikes = extended(self.strikes, had, more, none + 1)
         self.terms = extended(self.terms, had, more, none + 1)
+        self.n_promised = extended(self.n_promised, had, more, none + 1)
         self.barred = extended(self.barred, had, more, np.zeros(more, dtype=np.int64))
         self.touched = extended(self.touched, had, more, none + 1)
         self.unscored = extended(self.unscored, had, more, none + 1)
@@ -580,6 +583,12 @@ cdef class Tables:
             np.asarray(self.free).reshape(k, self.stride)[:, :w].T,
         )
 
+    def promises(self):
+        """The tasks that are promised to workers. See the .pyi."""
+        promised = np.asarray(self.promised)[:self.n_tasks]
+        tasks = np.nonzero(promised)[0]
+        return dict(zip(tasks.tolist(), (promised[tasks] - 1).tolist()))
+
     def wakes(self):
         """The tasks that wait for their back-off to end, and until when. See the .pyi."""
         times, tasks = np.asarray(self.wake_time)[:self.n_wakes], np.asarray(self.wake_task)[:self.n_wakes]
@@ -600,7 +609,7 @@ cdef class Tables:
         }
         return {name: np.asarray(view) for name, view in views.items()} | {
             "cell_head": np.asarray(self.cell_head) if self.gridded else None,
-            "n_slots": self.n_slots, "n_layers": self.n_layers, "n_late": self.n_late, "n_wakes": self.n_wakes,
+            "n_promised": np.asarray(self.n_promised), "n_slots": self.n_slots, "n_layers": self.n_layers, "n_late": self.n_late, "n_wakes": self.n_wakes,
             **{name: self.task_table[name] for name in ("slot_of", "leaf_of", "next_on", "before_on")},
             "pivot": self.pivot, "row_resource": self.row_resource, "levels": LEVELS,
         }

@@ -62,7 +62,12 @@ def _check_counts(core: Any, columns: Columns, workers: Columns) -> None:
     _demand((state >= FAILED).sum() == core.n_failed, "failed tasks are miscounted")
     failed = core.failed_since(0)
     _demand(len(set(failed)) == len(failed) and (state[failed] >= FAILED).all(), "a task failed twice, or not at all")
-    _demand((state == DELAYED).sum() == len(core.wakes()), "delays are miscounted")
+    promises = core.promises()
+    _demand((state == DELAYED).sum() == len(core.wakes()) + len(promises), "delays and promises are miscounted")
+    _demand((state[list(promises)] == DELAYED).all(), "a task is promised, and could start")
+    count = np.bincount(np.array(list(promises.values()), dtype=np.int64), minlength=len(workers["live"]))
+    _demand((count == core.innards()["n_promised"][: len(count)]).all(), "promises to workers are miscounted")
+    _demand((workers["live"][count > 0] == 1).all(), "a task is promised to a worker that has left")
     _demand((columns["reason"][state < FAILED] == 0).all() and (columns["reason"][state >= FAILED] > 0).all(),
             "a task has a reason and did not fail, or the other way round")  # fmt: skip
     charged = columns["failures"] + columns["ooms"] + columns["losses"]
