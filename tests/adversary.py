@@ -44,13 +44,14 @@ class Adversary:
             "seed": rng.getrandbits(64),
             "quarantine_after": rng.choice([0, 1, 1, 2, 3]),
             "probation": rng.choice([0, SECOND, 10 * SECOND]),
-            "reserve_after": rng.choice([-1, 0, 0, SECOND, 4 * SECOND]),
+            "reserve_after": rng.choice([-1, 0, 0, SECOND]),
         }
         grid = rng.choice([1, 3, 512])
         self.core = Core(n_resources=self.k, pivot=self.pivot, many_workers=grid, tell_stuck=True, **options)
         self.machine = Machine(self.k, **options)
         self.amounts = rng.choice([(0, 1, 2, 4), (1,), (1, 2, 3, 5, 8), tuple(range(40))])
         self.alike = [rng.choice(self.amounts) for _ in range(self.k)]
+        self.share_alike = rng.choice([0.0, 0.4, 1.0, 1.0])  # of the tasks that come together
 
     def run(self, steps: int) -> None:
         """Play a history of so many steps, then let it come to its end without further mishaps."""
@@ -58,7 +59,7 @@ class Adversary:
         self.add_tasks()
         moves = [self.assign] * 6 + [self.end_attempt] * 8 + [self.pass_time] * 4 + [
             self.add_tasks, self.add_tasks, self.add_workers, self.move_worker, self.move_worker, self.report_stale,
-            self.promise, self.promise, self.promise, self.promise, self.return_promised,
+            *[self.promise] * 6, *[self.return_promised] * 2,
         ]  # fmt: skip
         for _ in range(steps):
             self.rng.choice(moves)()
@@ -101,7 +102,7 @@ class Adversary:
         ]  # fmt: skip
         demand = np.array([[rng.choice(self.amounts) for _ in range(self.k)] for _ in range(m)], dtype=np.int32)
         demand = demand.reshape(m, self.k)
-        if rng.random() < 0.4:  # all alike: what runs is then followed by what is like it
+        if rng.random() < self.share_alike:  # what runs is then followed by what is like it
             demand[:] = self.alike
         duration = np.array([rng.choice([0, 1, 2, 9]) * SECOND for _ in range(m)], dtype=np.int64)
         priority = np.array([rng.choice([0, 0, 0, 1, -3]) for _ in range(m)], dtype=np.int64)

@@ -24,7 +24,7 @@ MISHAPS = (
     "stale", "doubled", "delayed", "from nowhere", "submissions", "cancelled", "lost", "joined", "came back", "drained",
     "left", "resized", "replays", "failed: EXIT", "failed: SIGNAL", "failed: TIMEOUT", "failed: OUT_OF_MEMORY",
     "failed: SPAWN", "WorkerQuarantined", "WorkerOnProbation", "WorkerTrusted", "TaskUnsatisfiable", "RoomReserved",
-    "TaskOvertaken",
+    "TaskOvertaken", "promised", "returned",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastsched import Reason, Task, Worker
+from fastsched import Policy, Reason, Task, Worker
 from fastsched.errors import InternalError, ValidationError
 from fastsched.events import (
     AttemptCompleted,
@@ -16,9 +16,13 @@ from fastsched.events import (
     TaskCancelled,
     TaskFailed,
     TaskOvertaken,
+    TaskPromised,
+    TaskReturned,
     TasksSubmitted,
+    WorkerDraining,
     WorkerExpected,
     WorkerJoined,
+    WorkerLeft,
     WorkerLost,
     WorkerQuarantined,
     WorkersSettled,
@@ -271,3 +275,124 @@ def test_a_state_that_forgets_lets_go_of_what_has_ended():
     state.absorb(CancelRequested("c", 1), 1)
     assert [task.task_id for task in state.tasks] == ["", "b", ""]
     assert "completed" in state.explain("a").text and state.decide(2) == [AttemptStarted("b", "w", 1, 2)]
+
+
+# ---------------------------------------------------------------- promises
+
+
+def promised_row(*workers, **options) -> State:
+    """`a` runs on the first worker, and `b` and `c` are promised to it; `d` waits."""
+    state = open_state([Task(task_id, "x") for task_id in "abcd"], workers or [Worker("w", 1, 128)], **options)
+    join(state, "w")
+    assert state.decide(0) == [AttemptStarted("a", "w", 1, 0)]
+    assert state.promise("a", 2, 1) == [TaskPromised("b", "w", "a", 1), TaskPromised("c", "w", "b", 1)]
+    return state
+
+
+def test_what_is_promised_starts_when_the_one_before_it_has_ended():
+    state = promised_row()
+    assert state.decide(1) == [] and state.n_promised == 2
+    assert state.promise("a", 2, 1) == [], "there are as many already"
+    assert state.snapshot() == Snapshot(3, 1, 0, 0)
+    assert state.explain("b").text == "it starts on w as soon as another one ends there"
+    assert state.absorb(AttemptEnded("a", "w", 1, None, 0), 2) == [
+        AttemptCompleted("a", "w", 1, 2),
+        AttemptStarted("b", "w", 1, 2),
+    ]
+    assert state.promise("b", 2, 2) == [TaskPromised("d", "w", "c", 2)]
+    assert state.absorb(AttemptEnded("b", "w", 1, Reason.EXIT, 1), 3)[1:] == [AttemptStarted("c", "w", 1, 3)]
+    assert state.absorb(AttemptEnded("c", "w", 1, None, 0), 4)[1:] == [AttemptStarted("d", "w", 1, 4)]
+    state.absorb(AttemptEnded("d", "w", 1, None, 0), 5)
+    assert state.decide(5) == [AttemptStarted("b", "w", 2, 5)]
+    state.check()
+
+
+def test_what_is_returned_is_ready_again_and_what_was_to_follow_it_is_not_started():
+    state = promised_row()
+    assert state.absorb(TaskReturned("b", "w", 99), 2) == [] and state.n_promised == 2, "that was somebody else"
+    assert state.absorb(TaskReturned("b", "w", 1), 2) == [] and state.n_promised == 1
+    assert state.absorb(AttemptEnded("a", "w", 1, None, 0), 3) == [AttemptCompleted("a", "w", 1, 3)]
+    assert state.decide(3) == [AttemptStarted("b", "w", 1, 3)], "c is not known to be back"
+    assert state.absorb(AttemptEnded("b", "w", 1, None, 0), 4) == [AttemptCompleted("b", "w", 1, 4)]
+    state.absorb(TaskReturned("c", "w", 1), 5)
+    assert state.decide(5) == [AttemptStarted("c", "w", 1, 5)] and state.n_promised == 0
+    state.check()
+
+
+def test_what_was_promised_to_a_worker_that_is_lost_may_have_run_there():
+    state = promised_row(Worker("w", 1, 128), Worker("v", 1, 128), policy=Policy(max_losses=1))
+    lost = WorkerLost("w", "silent", 2)
+    assert state.absorb(lost, 2) == [
+        AttemptStarted("b", "w", 1, 2),
+        AttemptStarted("c", "w", 1, 2),
+        lost,
+        *(AttemptFailed(i, "w", 1, 2, Reason.WORKER_LOST, True, message="silent") for i in "abc"),
+    ]
+    join(state, "v")
+    assert state.decide(3) == [AttemptStarted("a", "v", 2, 3)]
+    state.check()
+
+
+def test_what_was_promised_after_something_that_was_returned_has_not_run_on_a_worker_that_left():
+    state = promised_row()
+    state.absorb(TaskReturned("b", "w", 1), 2)
+    left = WorkerLeft("w", 3)
+    assert state.absorb(left, 3)[:2] == [
+        left,
+        AttemptFailed("a", "w", 1, 3, Reason.WORKER_LOST, True, message="its worker left"),
+    ]
+    assert state.n_promised == 0 and state.snapshot() == Snapshot(4, 0, 0, 0)
+    state.check()
+
+
+def test_a_promised_task_is_cancelled_when_it_is_returned_or_has_ended():
+    state = promised_row()
+    for task_id in "bc":
+        assert state.absorb(CancelRequested(task_id, 2), 2) == [CancelRequested(task_id, 2)]
+        assert state.absorb(CancelRequested(task_id, 2), 2) == [], "it was asked for already"
+        assert state.open_attempt(state.index_of(task_id)) == (1, "w"), "that is what is to be stopped"
+    assert state.absorb(TaskReturned("c", "w", 1), 3) == [TaskFailed("c", 3, Reason.CANCELLED)]
+    assert state.absorb(AttemptEnded("a", "w", 1, None, 0), 4)[1:] == [AttemptStarted("b", "w", 1, 4)]
+    assert state.absorb(AttemptEnded("b", "w", 1, Reason.CANCELLED), 5) == [
+        AttemptFailed("b", "w", 1, 5, Reason.CANCELLED, False),
+        TaskFailed("b", 5, Reason.CANCELLED),
+    ]
+    state.check()
+
+
+def test_a_promised_task_that_is_cancelled_at_once_leaves_its_place_to_the_next():
+    state = promised_row()
+    assert state.absorb(TaskCancelled("b", 2), 2) == [TaskFailed("b", 2, Reason.CANCELLED)]
+    assert state.absorb(TaskCancelled("a", 3), 3)[1:] == [
+        AttemptStarted("c", "w", 1, 3),
+        TaskFailed("a", 3, Reason.CANCELLED),
+    ]
+    state.check()
+
+
+def test_everything_can_be_cancelled_with_promises():
+    state = promised_row()
+    events = state.cancel_all(2)
+    assert state.done and state.n_promised == 0
+    assert [event.task_id for event in events if isinstance(event, AttemptFailed)] == ["a"]
+    state.check()
+
+
+def test_a_worker_is_drained_when_it_has_done_what_it_was_promised():
+    state = promised_row()
+    assert state.absorb(WorkerDraining("w", 2), 2)[0] == WorkerDraining("w", 2)
+    assert state.promise("a", 5, 2) == []
+    for at, (task_id, following) in enumerate(["ab", "bc"], 3):
+        events = state.absorb(AttemptEnded(task_id, "w", 1, None, 0), at)
+        assert events == [AttemptCompleted(task_id, "w", 1, at), AttemptStarted(following, "w", 1, at)]
+    assert state.absorb(AttemptEnded("c", "w", 1, None, 0), 6)[1:] == [WorkerLeft("w", 6)]
+
+
+def test_promises_that_cannot_be_are_refused():
+    state = promised_row()
+    with pytest.raises(InternalError, match="another task does already"):
+        state.absorb(TaskPromised("d", "w", "a", 2), 2)
+    with pytest.raises(InternalError, match="was not ready"):
+        state.absorb(TaskPromised("a", "w", "c", 2), 2)
+    assert state.absorb(TaskPromised("d", "w", "c", 2), 2) == [] and state.n_promised == 3
+    state.check()

@@ -24,6 +24,7 @@ __all__ = [
     "Event",
     "Fact",
     "Order",
+    "Recall",
     "Report",
     "RoomReserved",
     "Start",
@@ -31,6 +32,8 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "TaskOvertaken",
+    "TaskPromised",
+    "TaskReturned",
     "TaskUnsatisfiable",
     "TasksSubmitted",
     "Usage",
@@ -70,7 +73,8 @@ class Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
     `stdout`, `stderr`: the files that hold what it writes, if it does; None: it is dropped. `stdin`: the file it reads;
     None: an empty one. `env`: added to the environment of the run. `timeout_s`: it is ended after that long.
     `grace_s`: between asking it to end and killing it. `limit_mb`: it is killed when its processes together take more;
-    None: never.
+    None: never. `after`: a task that was started there, or is to be, which is given as much: this one is started in its
+    place, as soon as its attempt has ended; None: at once.
     """
 
     task_id: str
@@ -88,6 +92,7 @@ class Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
     timeout_s: float | None = None
     grace_s: float = 5.0
     limit_mb: int | None = None
+    after: str | None = None
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -100,7 +105,14 @@ class Stop(msgspec.Struct, frozen=True, tag=True, array_like=True):
     grace_s: float
 
 
-Order = Start | Stop
+class Recall(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Start none of what is to be started after something else on this worker: give it back."""
+
+    worker_id: str
+    incarnation: int
+
+
+Order = Start | Stop | Recall
 
 
 # ---------------------------------------------------------------- reports of an engine
@@ -138,7 +150,15 @@ class WorkerLost(msgspec.Struct, frozen=True, tag=True, array_like=True):
     incarnation: int | None = None  # as in AttemptEnded
 
 
-Report = WorkerHeard | AttemptEnded | WorkerLost
+class TaskReturned(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A task that was promised to the worker was not started there, and is not going to be."""
+
+    task_id: str
+    worker_id: str
+    incarnation: int | None = None  # as in AttemptEnded
+
+
+Report = WorkerHeard | AttemptEnded | TaskReturned | WorkerLost
 
 
 # ---------------------------------------------------------------- facts that are told
@@ -150,6 +170,16 @@ class AttemptStarted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     task_id: str
     worker_id: str
     attempt: int
+    at_ns: int
+
+
+class TaskPromised(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A ready task is started on this worker as soon as the attempt of another one has ended there, unless it is
+    returned; nobody else takes it meanwhile."""
+
+    task_id: str
+    worker_id: str
+    after_id: str
     at_ns: int
 
 
@@ -298,9 +328,18 @@ class WorkerTrusted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     at_ns: int
 
 
-Choice = AttemptStarted | TaskOvertaken | RoomReserved
+Choice = AttemptStarted | TaskPromised | TaskOvertaken | RoomReserved
 WorkerFact = WorkerExpected | WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized
-Fact = TasksSubmitted | TaskCancelled | CancelRequested | AttemptEnded | WorkerFact | WorkersSettled | Choice
+Fact = (
+    TasksSubmitted
+    | TaskCancelled
+    | CancelRequested
+    | AttemptEnded
+    | TaskReturned
+    | WorkerFact
+    | WorkersSettled
+    | Choice
+)
 Event = (
     AttemptStarted
     | AttemptCompleted

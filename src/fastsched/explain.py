@@ -78,7 +78,10 @@ def explain_task(
         open_ = tuple(ids[d] for d in dict.fromkeys(dependencies) if columns["state"][d] != COMPLETED)
         return Explanation(text=f"it waits for {_name(open_)} to complete", waits_for=open_, **known)
     if state == DELAYED:
-        until = core.wakes()[task]
+        until = core.wakes().get(task)
+        if until is None:
+            known["worker_id"] = worker_ids[core.promises()[task]]
+            return Explanation(text=f"it starts on {known['worker_id']} as soon as another one ends there", **known)
         text = f"attempt {attempt} failed on {known['worker_id']}; it is tried again in {(until - core.now) / NS:.3g} s"
         return Explanation(text=text, delayed_until_ns=until, **known)
     if state == RUNNING:

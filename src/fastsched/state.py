@@ -32,6 +32,8 @@ from .events import (
     TaskCancelled,
     TaskFailed,
     TaskOvertaken,
+    TaskPromised,
+    TaskReturned,
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
@@ -115,7 +117,9 @@ class State:
         self.worker_ids: list[str] = [worker.worker_id for worker in self.workers]
         self._worker = dict(zip(self.worker_ids, range(len(self.worker_ids))))
         self._forget = forget
-        self._unwanted: set[int] = set()  # running tasks whose cancellation was asked for
+        self._unwanted: set[int] = set()  # running or promised tasks whose cancellation was asked for
+        self._promised: dict[int, tuple[int, int]] = {}  # task -> to which worker, and after which task; -1: none
+        self._following: dict[int, int] = {}  # task -> the one that starts when its attempt has ended
         self._told = 0  # failures for good that have been told
         self._noticed = 0  # notices of the core that have been told
 
@@ -138,6 +142,12 @@ class State:
             if fact.attempt != following:
                 raise InternalError(f"attempt {fact.attempt} of {fact.task_id!r} started; number {following} is next")
             self._core.started(task, self._worker[fact.worker_id], now)
+            events = []
+        elif isinstance(fact, TaskPromised):
+            self._absorb_promise(fact, now)
+            events = []
+        elif isinstance(fact, TaskReturned):
+            self._absorb_returned(fact, now)
             events = []
         elif isinstance(fact, TasksSubmitted):
             self._submit(fact.tasks, now)
@@ -187,6 +197,25 @@ class State:
             choices.append(TaskOvertaken(self.ids[self._core.overtaken_task], now))
         return choices
 
+    def promise(self, task_id: str, most: int, now: int) -> list[TaskPromised]:
+        """Promise the worker on which a task runs what is to follow it there, one after the other, up to so many.
+
+        Answers the choices, each of them a fact. When the end of an attempt is absorbed, what follows it has started.
+        """
+        task = last = self._task[task_id]
+        while last in self._following:
+            last = self._following[last]
+            most -= 1
+        if most <= 0:
+            return []
+        _, worker = self._core.attempt_of(task)
+        promised = []
+        for following in self._core.promise(worker, task, most, index(now)):
+            self._link(following, worker, last)
+            promised.append(TaskPromised(self.ids[following], self.worker_ids[worker], self.ids[last], now))
+            last = following
+        return promised
+
     def advance(self, now: int) -> list[Event]:
         """Book that time has passed; answers the notices of what that has brought. `absorb` and `decide` do it too."""
         self._core.advance(index(now))
@@ -199,6 +228,9 @@ class State:
     def cancel_all(self, now: int) -> list[Event]:
         """End every task that has not come to its end, running ones first."""
         events: list[Event] = []
+        for task in self._promised:
+            self._core.promise_returned(task, now)
+        self._promised, self._following = {}, {}
         for task in np.nonzero(self._core.columns()["state"] == RUNNING)[0].tolist():
             events += self._cancel(self.ids[task], now, "the run was interrupted")
         for task in range(len(self.ids)):
@@ -215,7 +247,8 @@ class State:
             if not self._core.finished(task, fact.attempt, incarnation, now):
                 return []
             self._let_go(task)
-            return [AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)]
+            completed = AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)
+            return [completed, *self._start_following(task, now)]
         if task in self._unwanted and self._is_open(task, fact.attempt, worker, incarnation):
             self._unwanted.discard(task)
             self._core.cancel(task, now)
@@ -234,8 +267,53 @@ class State:
                 fact.signal,
                 fact.message,
                 fact.usage,
-            )
+            ),
+            *self._start_following(task, now),
         ]
+
+    def _start_following(self, task: int, now: int) -> list[Event]:
+        """An attempt of a task has ended, and what follows it has started in its place."""
+        following = self._following.get(task)
+        if following is None:
+            return []
+        worker, _ = self._promised[following]
+        self._unlink(following)
+        attempt = self._core.promise_kept(following, now)
+        return [AttemptStarted(self.ids[following], self.worker_ids[worker], attempt, now)]
+
+    def _absorb_promise(self, fact: TaskPromised, now: int) -> None:
+        """A choice that was made before."""
+        task, worker, after = self._task[fact.task_id], self._worker[fact.worker_id], self._task[fact.after_id]
+        if after in self._following:
+            raise InternalError(f"{fact.task_id!r} is to follow {fact.after_id!r}, and another task does already")
+        self._core.promise_made(task, worker, now)
+        self._link(task, worker, after)
+
+    def _absorb_returned(self, fact: TaskReturned, now: int) -> None:
+        """A promised task is ready again; of what was to follow it the worker will say that, too."""
+        task = self._task[fact.task_id]
+        worker, _ = self._promised.get(task, (-1, -1))
+        if worker != self._worker[fact.worker_id] or fact.incarnation not in (None, self._core.incarnation_of(worker)):
+            return
+        self._unlink(task)
+        self._core.promise_returned(task, now)
+        following = self._following.pop(task, None)
+        if following is not None:
+            self._promised[following] = worker, -1
+        if task in self._unwanted:
+            self._unwanted.discard(task)
+            self._core.cancel(task, now)
+
+    def _link(self, task: int, worker: int, after: int) -> None:
+        """Note to whom a task is promised, and after which one it starts."""
+        self._promised[task] = worker, after
+        self._following[after] = task
+
+    def _unlink(self, task: int) -> None:
+        """A task is promised to nobody any more."""
+        _, after = self._promised.pop(task)
+        if after >= 0:
+            del self._following[after]
 
     def _add_worker(self, worker: Worker) -> None:
         """Name a worker that the core has been told of."""
@@ -252,9 +330,10 @@ class State:
         )
 
     def _absorb_request(self, fact: CancelRequested, now: int) -> list[Event]:
-        """A task that runs is cancelled when its command has ended, another one at once."""
+        """A task that runs is cancelled when its command has ended, one that is promised when it is returned, or has
+        been started and has ended; another one at once."""
         task = self._task[fact.task_id]
-        if self._core.state_of(task) != RUNNING:
+        if self._core.state_of(task) != RUNNING and task not in self._promised:
             return self._cancel(fact.task_id, now, "it was cancelled")
         if task in self._unwanted:
             return []
@@ -303,7 +382,7 @@ class State:
             return [fact]
         lost = isinstance(fact, WorkerLost)
         message, will_return = fact.message, fact.will_return
-        events: list[Event] = [fact]
+        events: list[Event] = [*self._break_promises(worker, now), fact]
         for task in self._core.remove_worker(worker, now, will_return, lost):
             attempt = self._core.attempt_of(task)[0]
             if task in self._unwanted:
@@ -317,16 +396,34 @@ class State:
             )
         return events
 
+    def _break_promises(self, worker: int, now: int) -> list[Event]:
+        """A worker is gone: what was to follow something that ran there may have been started, unheard of."""
+        events: list[Event] = []
+        for task in self._core.running_on(worker) if self._promised else ():
+            while (following := self._following.get(task)) is not None:
+                events += self._start_following(task, now)
+                task = following
+        for task in [task for task, (where, _) in self._promised.items() if where == worker]:
+            del self._promised[task]
+            self._core.promise_returned(task, now)
+        return events
+
     def _cancel(self, task_id: str, now: int, message: str) -> list[Event]:
         """Cancel one task; its open attempt, if there is one, failed with it."""
         task = self._task[task_id]
         running = self._core.state_of(task) == RUNNING
         self._unwanted.discard(task)
+        if task in self._promised:  # what was to follow it follows the one before it
+            worker, after = self._promised[task]
+            self._unlink(task)
+            if task in self._following:
+                self._link(self._following.pop(task), worker, after)
         if not self._core.cancel(task, now) or not running:
             return []
         attempt, worker = self._core.attempt_of(task)
         worker_id = self.workers[worker].worker_id
-        return [AttemptFailed(task_id, worker_id, attempt, now, Reason.CANCELLED, False, message=message)]
+        failed = AttemptFailed(task_id, worker_id, attempt, now, Reason.CANCELLED, False, message=message)
+        return [failed, *self._start_following(task, now)]
 
     def _submit(self, tasks: Sequence[Task], now: int) -> None:
         """Add tasks to the ones that are known; resources that nobody asked for before become known with them."""
@@ -365,6 +462,11 @@ class State:
         """Open attempts."""
         return self._core.n_running
 
+    @property
+    def n_promised(self) -> int:
+        """Tasks that workers have been promised."""
+        return len(self._promised)
+
     def status(self, task_id: str) -> TaskStatus:
         """Where one task stands."""
         return STATUS_OF_STATE[self._core.state_of(self.index_of(task_id))]
@@ -396,8 +498,10 @@ class State:
             raise UnknownIdError("worker", worker_id, itertools.islice(self.worker_ids, MANY)) from None
 
     def open_attempt(self, task: int) -> tuple[int, str]:
-        """The last attempt of a task, and the id of its worker."""
+        """The last attempt of a task, or the one that it is promised, and the id of its worker."""
         attempt, worker = self._core.attempt_of(task)
+        if task in self._promised:
+            attempt, worker = attempt + 1, self._promised[task][0]
         return attempt, self.worker_ids[worker]
 
     def expected_ns(self, task: int) -> int | None:
@@ -504,6 +608,8 @@ class State:
             self.ids,
             sorted(self._worker),
             sorted(self._unwanted),
+            sorted(self._promised.items()),
+            sorted(self._following.items()),
         )
         hashed.update(repr(rest).encode("utf-8", "surrogatepass"))
         return hashed.hexdigest()

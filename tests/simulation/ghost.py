@@ -14,6 +14,8 @@ from fastsched.events import (
     TaskCancelled,
     TaskFailed,
     TaskOvertaken,
+    TaskPromised,
+    TaskReturned,
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
@@ -81,10 +83,12 @@ class Ghost:
                 retries = self.max_retries if task.max_retries is None else task.max_retries
                 self.tasks[task.task_id] = Record(
                     deps=tuple(task.dependencies), needs=amounts(task), retries=retries, status="PENDING", open=None,
-                    attempts=0, own=0, ooms=0, losses=0, failed_on=[], asleep_until=-1,
+                    promised=None, attempts=0, own=0, ooms=0, losses=0, failed_on=[], asleep_until=-1,
                 )  # fmt: skip
         elif isinstance(fact, TaskCancelled):
             self._cancelled(fact, own)
+        elif isinstance(fact, TaskReturned):
+            self._returned(fact, own)
         elif isinstance(fact, WorkerJoined) and fact.worker is not None and fact.worker_id not in self.workers:
             self.expect(fact.worker)
         if isinstance(fact, (WorkerExpected, WorkerJoined, WorkerDraining, WorkerLeft, WorkerLost, WorkerResized)):
@@ -104,6 +108,44 @@ class Ghost:
                 demand(isinstance(event, OUT_OF_NOWHERE), f"a decision brought {event}")
                 self._follow(event, now)
         self._check_work_conservation(now)
+
+    def promised(self, facts: list[TaskPromised]) -> None:
+        """Choices were made of what is to follow what runs."""
+        for fact in facts:
+            task, before = self.tasks[fact.task_id], self.tasks[fact.after_id]
+            demand(task.status == "PENDING" and not task.promised and not task.attempts, f"{fact}: it was {task.status}")
+            demand(task.needs == before.needs, f"{fact}: it needs something else")
+            there = before.open or before.promised
+            demand(there and there[0] == fact.worker_id, f"{fact}: the other one is not there")
+            demand(not self.following(fact.after_id), f"{fact}: another one follows it")
+            demand(self.usable(self.workers[fact.worker_id]), f"{fact}: the worker takes nothing")
+            demand(self.policy.reserve_after is None, f"{fact}: room may be kept for others")
+            task.promised = (fact.worker_id, fact.after_id)
+
+    def _start_promised(self, event: AttemptStarted) -> None:
+        """What follows an attempt that has ended has started in its place."""
+        task, worker = self.tasks[event.task_id], self.workers[event.worker_id]
+        demand(task.promised and task.promised[0] == event.worker_id, f"{event}: it was not promised")
+        demand(not self.tasks[task.promised[1]].open or not worker.live, f"{event}: the one before it runs")
+        demand(event.attempt == 1 and task.status == "PENDING", f"{event}: it was {task.status}")
+        task.promised = None
+        task.status, task.open, task.attempts = "RUNNING", (event.worker_id, worker.incarnation), 1
+        self.holds_made += 1
+
+    def _returned(self, fact: TaskReturned, events) -> None:
+        task = self.tasks[fact.task_id]
+        if task.promised and fact.incarnation == self.workers[fact.worker_id].incarnation:
+            following = self.following(fact.task_id)
+            if following:
+                self.tasks[following].promised = (fact.worker_id, None)
+            self._forget_promise(task)
+        else:
+            demand(not events, f"a stale return had an effect: {fact} brought {events}")
+
+    def _forget_promise(self, task: Record) -> None:
+        worker_id, _ = task.promised
+        task.promised = None
+        self._leave_if_drained(worker_id)
 
     def _started(self, event: AttemptStarted) -> None:
         task, worker = self.tasks[event.task_id], self.workers[event.worker_id]
@@ -135,10 +177,16 @@ class Ghost:
             self._free(task)
         else:
             demand(isinstance(head, AttemptFailed) and head.reason is fact.reason, f"{fact} brought {head}")
+        following = self.following(fact.task_id)
+        started = [event.task_id for event in events if isinstance(event, AttemptStarted)]
+        demand(started == ([following] if following else []), f"{fact}: {following} follows it, {started} started")
 
     def _follow(self, event, now: int) -> None:
         """What an event means for the record."""
-        if isinstance(event, AttemptFailed):
+        if isinstance(event, AttemptStarted):
+            if not self.tasks[event.task_id].open:  # else it was lost at once
+                self._start_promised(event)
+        elif isinstance(event, AttemptFailed):
             self._failed(event, now)
         elif isinstance(event, TaskFailed):
             task = self.tasks[event.task_id]
@@ -192,6 +240,11 @@ class Ghost:
 
     def _cancelled(self, fact: TaskCancelled, events) -> None:
         task = self.tasks[fact.task_id]
+        if task.promised:
+            following = self.following(fact.task_id)
+            if following:
+                self.tasks[following].promised = task.promised
+            self._forget_promise(task)
         if task.status in ("COMPLETED", "FAILED"):
             demand(not events, f"{fact} had an effect on what had ended: {events}")
         else:
@@ -214,6 +267,13 @@ class Ghost:
             worker.draining = True
         elif not isinstance(fact, WorkerResized):
             worker.live = worker.draining = False
+            for event in events:
+                if isinstance(event, AttemptStarted):
+                    self._start_promised(event)
+            for task in self.tasks.values():
+                if task.promised and task.promised[0] == worker_id:
+                    demand(task.promised[1] is None, f"{fact}: what was promised may have started")
+                    task.promised = None
             worker.expected = isinstance(fact, WorkerLost) and fact.will_return
             lost = {task_id for task_id, task in self.tasks.items() if task.open and task.open[0] == worker_id}
             told = {event.task_id for event in events if isinstance(event, AttemptFailed)}
@@ -224,8 +284,11 @@ class Ghost:
         worker_id = task.open[0]
         task.open = None
         self.holds_freed += 1
+        self._leave_if_drained(worker_id)
+
+    def _leave_if_drained(self, worker_id: str) -> None:
         worker = self.workers[worker_id]
-        if worker.draining and not self.running_on(worker_id):
+        if worker.draining and self.is_idle(worker_id):
             worker.live = worker.draining = False
 
     # ---------------------------------------------------------------- what is so
@@ -235,6 +298,16 @@ class Ghost:
 
     def running_on(self, worker_id: str) -> list[Record]:
         return [task for task in self.tasks.values() if task.open and task.open[0] == worker_id]
+
+    def is_idle(self, worker_id: str) -> bool:
+        promised = any(task.promised and task.promised[0] == worker_id for task in self.tasks.values())
+        return not promised and not self.running_on(worker_id)
+
+    def following(self, task_id: str) -> str | None:
+        """What is promised to the worker of a task, to start when its attempt has ended."""
+        found = [name for name, task in self.tasks.items() if task.promised and task.promised[1] == task_id]
+        demand(len(found) <= 1, f"{found} all follow {task_id}")
+        return found[0] if found else None
 
     def room(self, worker_id: str) -> dict[str, int]:
         room = dict(self.workers[worker_id].room)
@@ -274,7 +347,7 @@ class Ghost:
     def _check_work_conservation(self, now: int) -> None:
         """No ready task waits while a worker that it may use has room."""
         for task_id, task in self.tasks.items():
-            if task.status != "PENDING" or task.asleep_until > now:
+            if task.status != "PENDING" or task.promised or task.asleep_until > now:
                 continue
             if any(self.tasks[name].status != "COMPLETED" for name in task.deps):
                 continue

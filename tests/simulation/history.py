@@ -13,6 +13,7 @@ from fastsched.events import (
     RoomReserved,
     TaskCancelled,
     TaskOvertaken,
+    TaskReturned,
     TasksSubmitted,
     TaskUnsatisfiable,
     WorkerDraining,
@@ -48,6 +49,7 @@ class History:
         self.hashed = hashlib.blake2b(digest_size=16)
         self.network: list[AttemptEnded] = []  # delivered later, or again
         self.flying: list[AttemptStarted] = []
+        self.luck = random.Random(f"promises/{seed}")
         self.policy = Policy(
             backoff=rng.choice([0, 0, 0.5]), backoff_cap=rng.choice([1, 8]), jitter=rng.choice([0, 0.5]),
             max_losses=rng.choice([0, 1, 3]), max_ooms=rng.choice([0, 1, 3]), on_oom=rng.choice(["1x", "2x"]),
@@ -116,6 +118,8 @@ class History:
         )  # fmt: skip
         for _ in range(self.rng.choice([6, 12, 20, 40])):
             self.rng.choice(moves)()
+            if self.luck.random() < 0.1:
+                self.give_back()
             if self.rng.random() < 0.01:
                 self.cancel()
             if self.check_often:
@@ -129,6 +133,7 @@ class History:
         events = self.state.absorb(fact, self.now)
         self.hashed.update(repr((self.now, fact, events)).encode())
         self.ghost.told(fact, events, self.now)
+        self.flying += [event for event in events if isinstance(event, AttemptStarted)]
         self.counts.update(type(event).__name__ for event in events if isinstance(event, NOTED))
         return events
 
@@ -140,8 +145,37 @@ class History:
         self.flying += [event for event in events if isinstance(event, AttemptStarted)]
         for event in events:
             self.counts[type(event).__name__] += 1
+        if self.flying and self.luck.random() < 0.4:
+            self.promise(self.luck.choice(self.flying))
         if self.rng.random() < 0.1:
             self.digests[len(self.facts)] = (self.now, self.state.digest())
+
+    def promise(self, start: AttemptStarted) -> None:
+        """The worker of what runs is promised what follows it."""
+        task = self.ghost.tasks[start.task_id]
+        if task.open and task.attempts == start.attempt:
+            promised = self.state.promise(start.task_id, self.luck.choice([1, 1, 3]), self.now)
+            self.hashed.update(repr((self.now, promised)).encode())
+            self.ghost.promised(promised)
+            self.facts += [(self.now, fact) for fact in promised]
+            self.counts["promised"] += len(promised)
+
+    def give_back(self) -> None:
+        """A promised task is returned, and all that was to follow it: the last one first, or as it comes."""
+        promised = sorted(task_id for task_id, task in self.ghost.tasks.items() if task.promised)
+        if not promised:
+            return
+        chain = [self.luck.choice(promised)]
+        while following := self.ghost.following(chain[-1]):
+            chain.append(following)
+        if self.luck.random() < 0.8:
+            chain.reverse()
+        for task_id in chain:
+            worker_id = self.ghost.tasks[task_id].promised[0]
+            incarnation = self.ghost.workers[worker_id].incarnation
+            self.absorb(TaskReturned(task_id, worker_id, incarnation - (self.luck.random() < 0.1)))
+            self.absorb(TaskReturned(task_id, worker_id, incarnation))
+            self.counts["returned"] += 1
 
     def deliver(self) -> None:
         """An attempt ends, and its report arrives: now, later, or twice."""
@@ -218,7 +252,7 @@ class History:
         elif self.rng.random() < 0.4:
             self.counts["drained"] += 1
             self.absorb(WorkerDraining(worker_id, self.now))
-            if not self.ghost.running_on(worker_id):
+            if self.ghost.is_idle(worker_id):
                 worker.live = worker.draining = False
         elif self.rng.random() < 0.4:
             self.counts["left"] += 1
@@ -245,10 +279,10 @@ class History:
                 if wake is None:
                     break
                 self.now = max(self.now, wake)
-            for start in self.flying:
+            flying, self.flying = self.flying, []
+            for start in flying:
                 incarnation = self.ghost.workers[start.worker_id].incarnation
                 self.absorb(AttemptEnded(start.task_id, start.worker_id, start.attempt, None, incarnation=incarnation))
-            self.flying = []
         demand(not self.flying and self.state.n_running == 0, "attempts are still open")
         demand(self.ghost.holds_made == self.ghost.holds_freed, "a hold was not freed, or freed twice")
         if self.check_often or self.seed % 4 == 0:
