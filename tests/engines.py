@@ -14,6 +14,8 @@ from fastsched.events import AttemptEnded, Stop, WorkerHeard, WorkerLost
 class InstantEngine:
     """Every command ends when it is sent, with exit code 0; those of the tasks in `held` when `let_go` is called."""
 
+    holds = False
+
     def __init__(self, held=()):
         self.held = set(held)
         self.sent = []

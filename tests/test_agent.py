@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -554,6 +555,7 @@ def test_a_kill_by_the_kernel_is_hinted_at(monkeypatch):
     counts = iter([5, 6, 6, 6, 6])
     keeper = Custody.__new__(Custody)
     keeper.attempts, keeper.muted, keeper.sayings, keeper.kernel_kills = {}, False, [], 5
+    keeper.lane = SimpleNamespace(note_end=lambda key: None)
     monkeypatch.setattr(custody, "kernel_kills", lambda: next(counts))
     for key, status in ((1, 9), (2, 9), (3, 9), (4, 15 << 8)):
         attempt = keeper.attempts[key] = Attempt(key, 0, 0.0, None, None)

@@ -48,6 +48,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="skipped: running com
 class FakeEngine:
     """Carries nothing: `script` says at each wait what is reported, and how far the clock moves."""
 
+    holds = False
+
     def __init__(self, script):
         self.now = 0
         self.script = script

@@ -328,7 +328,7 @@ def test_what_was_promised_to_a_worker_that_is_lost_may_have_run_there():
         lost,
         *(AttemptFailed(i, "w", 1, 2, Reason.WORKER_LOST, True, message="silent") for i in "abc"),
     ]
-    join(state, "v")
+    state.absorb(WorkerJoined("v", 3), 3)
     assert state.decide(3) == [AttemptStarted("a", "v", 2, 3)]
     state.check()
 

@@ -25,6 +25,8 @@ BATCH = 10_000
 class NothingEngine:
     """See `engines.base.Engine`: every command ends, with exit code 0, the moment it is sent."""
 
+    holds = False
+
     def __init__(self):
         self._reports = []
         self._woken = threading.Event()

@@ -203,6 +203,8 @@ class State:
         Answers the choices, each of them a fact. When the end of an attempt is absorbed, what follows it has started.
         """
         task = last = self._task[task_id]
+        if self._core.state_of(task) != RUNNING:
+            return []  # it has ended meanwhile
         while last in self._following:
             last = self._following[last]
             most -= 1
@@ -466,6 +468,10 @@ class State:
     def n_promised(self) -> int:
         """Tasks that workers have been promised."""
         return len(self._promised)
+
+    def promised_to(self) -> list[str]:
+        """The workers that have been promised something."""
+        return [self.worker_ids[worker] for worker in sorted({worker for worker, _ in self._promised.values()})]
 
     def status(self, task_id: str) -> TaskStatus:
         """Where one task stands."""

@@ -113,7 +113,8 @@ class Ghost:
         """Choices were made of what is to follow what runs."""
         for fact in facts:
             task, before = self.tasks[fact.task_id], self.tasks[fact.after_id]
-            demand(task.status == "PENDING" and not task.promised and not task.attempts, f"{fact}: it was {task.status}")
+            demand(task.status == "PENDING" and not task.promised, f"{fact}: it was {task.status}")
+            demand(not task.attempts, f"{fact}: it was tried before")
             demand(task.needs == before.needs, f"{fact}: it needs something else")
             there = before.open or before.promised
             demand(there and there[0] == fact.worker_id, f"{fact}: the other one is not there")

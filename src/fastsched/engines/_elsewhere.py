@@ -134,6 +134,19 @@ class FastLane:
         """There are none."""
         return []
 
+    def note_start(self, key: int) -> None:
+        """Nothing is held here."""
+
+    def note_end(self, key: int) -> None:
+        """Nothing is held here."""
+
+    def give_back(self, key: int) -> bool:
+        """Nothing is held here."""
+        return False
+
+    def recall(self) -> None:
+        """Nothing is held here."""
+
     def has_input(self) -> bool:
         """Whether something has come that is not read."""
         return self._channel >= 0 and bool(select.select([self._channel], [], [], 0)[0])

@@ -42,14 +42,27 @@ cdef enum:
     POOLED = 128  # attempts at a time that write into files which are ready for the next one, where nothing was written
     READ = 1 << 14  # bytes at a time
     CHILDREN = 1 << 12  # bytes that list them, at a time
+    TOGETHER = 3  # ends that are told, though something follows each
+    RETURNED = -1  # the status of what is not going to be started; see `wire.py`
     SPARE_FILES = 32  # descriptors that are left to everything else, and to commands on their way
     PATH = 4096
 
 cdef double TICK_S = 0.1  # what runs for longer is looked after by the caller
+cdef double NEVER = float("inf")
+cdef double HOLD_S = 0.01  # what is held is given back when the attempt before it takes longer
+cdef double TELL_S = 0.001  # an end is told by then
+
+cdef enum Stage:  # of the last attempt that a key stood for
+    UNKNOWN = 0
+    OPEN = 1  # it is held or runs
+    OVER = 2  # it has ended
+    GIVEN_BACK = 3
 
 cdef struct Plain:
     # A start as it comes, followed by the id, the command, stdout and stderr, each with a zero. See `wire.py`.
-    unsigned int size, key, attempt
+    unsigned int size, key
+    unsigned int after  # a key; 0: at once
+    unsigned int attempt
     unsigned int n_words  # of a command that is a list, a zero after each; 0: it is a line
     unsigned int id_size, command_size, stdout_size, stderr_size
     double cpu_cores
@@ -63,6 +76,13 @@ cdef struct End:
     int status
     double cpu_seconds, peak_mb
     long long written[2]  # bytes on stdout and stderr
+
+cdef struct Slot:
+    # What is known of a key.
+    Stage stage
+    char *held  # a `Plain` that is to be started later; NULL: none
+    unsigned int before, behind  # the keys of the attempt that it follows, while held, and of the one that follows it
+    double until  # then it is given back
 
 cdef struct Young:
     # An attempt whose leader runs, or has ended in `clean`.
@@ -115,6 +135,10 @@ cdef class FastLane:
     cdef Py_ssize_t _n_young, _room_young
     cdef double _next_look
     cdef list _ended
+    # Who is held, by key.
+    cdef Slot *_slots
+    cdef Py_ssize_t _n_slots
+    cdef double _next_return
     # Files for outputs, by key; and the folder that they are in.
     cdef int _outlets[POOLED][2]
     cdef stat_t _as_made  # the last of them
@@ -127,6 +151,7 @@ cdef class FastLane:
     cdef Py_ssize_t _n_out, _room_out
     cdef End *_ends
     cdef Py_ssize_t _n_ends, _room_ends
+    cdef double _tell_at  # the first of them
     cdef char *_scratch
     cdef Py_ssize_t _room_scratch
 
@@ -155,6 +180,7 @@ cdef class FastLane:
         self._mark_prefix, self._mark, self._n_files, self._cap = mark_prefix, mark, n_files, cap
         self._outlet_prefix, self._folder, self._ended = outlet_prefix.encode(), b"", []
         self._cpu_cores, self.heard = -1, clock()
+        self._next_return = self._tell_at = NEVER
         _mark_plain(shell_syntax)
         memset(self._outlets, 0, sizeof(self._outlets))
         cdef rlimit limit
@@ -163,6 +189,10 @@ cdef class FastLane:
         self._n_pooled = min(POOLED, (max(limit.rlim_cur, SPARE_FILES) - SPARE_FILES) // 4)
 
     def __dealloc__(self):
+        cdef Py_ssize_t key
+        for key in range(self._n_slots):
+            free(self._slots[key].held)
+        free(self._slots)
         free(self._young)
         free(self._inbox)
         free(self._outbox)
@@ -179,11 +209,13 @@ cdef class FastLane:
         cdef list bodies = []
         while True:
             pending = not self._ended and self._take_orders(bodies)
-            if self._n_ends or self._n_out:
+            now = clock()
+            if now >= self._next_return:
+                self._give_back_late(now)
+            if self._n_out or (self._n_ends and (self._n_ends >= TOGETHER or now >= self._tell_at)):
                 self._flush()
             if bodies or self._ended or self.asked_to_go or self.hung_up:
                 break
-            now = clock()
             if self._n_young and now >= self._next_look:
                 self._next_look = now + TICK_S
                 if self._is_one_old(now):
@@ -207,8 +239,28 @@ cdef class FastLane:
         """See the stub."""
         if self._channel < 0:
             return
+        self._write_ends()
         self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>frame, len(frame))
         self._flush()
+
+    def note_start(self, unsigned int key):
+        """See the stub."""
+        self._open_slot(key).stage = OPEN
+
+    def note_end(self, unsigned int key):
+        """See the stub."""
+        self._start_next(key)
+
+    def give_back(self, unsigned int key):
+        """See the stub."""
+        if key >= <unsigned int>self._n_slots or self._slots[key].held == NULL:
+            return False
+        self._give_back(key)
+        return True
+
+    def recall(self):
+        """See the stub."""
+        self._give_back_late(NEVER)
 
     def adopt(self, double age):
         """See the stub."""
@@ -263,6 +315,10 @@ cdef class FastLane:
         """How long to wait at most."""
         if self._n_young and self._next_look < until:
             until = self._next_look
+        if self._next_return < until:
+            until = self._next_return
+        if self._n_ends and self._tell_at < until:
+            until = self._tell_at
         return <int>min(max(0.0, (until - now) * 1000 + 1), 1e6)
 
     # ------------------------------------------------------------ what comes and goes
@@ -283,16 +339,21 @@ cdef class FastLane:
             self.hung_up = True
         return 0
 
-    cdef int _flush(self) except -1:
-        """Send what fits. The agent never waits for its scheduler."""
+    cdef int _write_ends(self) except -1:
+        """Put the ends that are to be told into a frame."""
         cdef unsigned int size
-        cdef ssize_t sent
         if self._n_ends:
             size = 1 + self._n_ends * sizeof(End)
             self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>&size, 4)
             self._n_out = append(&self._outbox, self._n_out, &self._room_out, b"E", 1)
             self._n_out = append(&self._outbox, self._n_out, &self._room_out, <char *>self._ends, size - 1)
-            self._n_ends = 0
+        self._n_ends, self._tell_at = 0, NEVER
+        return 0
+
+    cdef int _flush(self) except -1:
+        """Send what fits. The agent never waits for its scheduler."""
+        cdef ssize_t sent
+        self._write_ends()
         if self._channel < 0 or not self._n_out:
             self._n_out = 0
             return 0
@@ -333,13 +394,117 @@ cdef class FastLane:
                 self._at += 1
                 continue
             memcpy(&size, self._inbox + self._at, 4)
-            if not self.closed and not self._start(self._inbox + self._at):
+            if not self.closed and not self._take_start(self._inbox + self._at):
                 bodies.append(b"S" + self._inbox[self._at : self._at + size])
                 self._at += size
                 return True
             self._at += size
             n += 1
         return True
+
+    # ------------------------------------------------------------ what is held
+
+    cdef Slot *_open_slot(self, unsigned int key) except NULL:
+        """The place of a key."""
+        cdef Py_ssize_t had = self._n_slots
+        if key >= <unsigned int>had:
+            make_room(<void **>&self._slots, &self._n_slots, key + 1, sizeof(Slot))
+            memset(self._slots + had, 0, (self._n_slots - had) * sizeof(Slot))
+        return &self._slots[key]
+
+    cdef bint _take_start(self, const char *record) except -1:
+        """Start a command, or hold it until another has ended; False: it is for the caller."""
+        cdef Plain plain
+        cdef Slot *slot
+        cdef Slot *before
+        memcpy(&plain, record, sizeof(Plain))
+        self._open_slot(max(plain.key, plain.after))
+        slot, before = &self._slots[plain.key], &self._slots[plain.after]
+        slot.stage, slot.before, slot.behind = OPEN, 0, 0
+        if plain.after and before.stage == GIVEN_BACK:
+            self._give_back(plain.key)
+            return True
+        if not plain.after or before.stage != OPEN:
+            return self._start(record)
+        slot.held = <char *>malloc(plain.size)
+        if slot.held == NULL:
+            raise MemoryError
+        memcpy(slot.held, record, plain.size)
+        slot.before, before.behind = plain.after, plain.key
+        if before.held == NULL:
+            self._wait_for_turn(slot)
+        return True
+
+    cdef void _wait_for_turn(self, Slot *slot) noexcept:
+        """What is held is the next to be started, unless that takes long."""
+        slot.until = clock() + HOLD_S
+        self._next_return = min(self._next_return, slot.until)
+
+    cdef int _start_next(self, unsigned int key) except -1:
+        """An attempt has ended, and that is not told yet: start what follows it, or give it back."""
+        cdef Slot *slot = self._open_slot(key)
+        cdef Slot *behind = &self._slots[slot.behind]
+        cdef char *record = behind.held
+        slot.stage = OVER
+        if not slot.behind or self.closed:
+            self._tell_at = 0  # it is waited for
+            return 0
+        slot.behind = 0
+        if not self._start(record):  # nobody here would find out why before the end is told
+            self._give_back((<Plain *>record).key)
+            return 0
+        behind.held, behind.before = NULL, 0
+        free(record)
+        if behind.behind:
+            self._wait_for_turn(&self._slots[behind.behind])
+        else:
+            self._tell_at = 0  # more is needed
+        return 0
+
+    cdef int _give_back(self, unsigned int key) except -1:
+        """Say of an attempt that is not started, and before that of those which follow it, that they are not going to
+        be."""
+        cdef unsigned int last = key
+        cdef Slot *slot
+        while self._slots[last].behind:
+            last = self._slots[last].behind
+        while True:
+            slot = &self._slots[last]
+            free(slot.held)
+            slot.held, slot.stage, slot.behind = NULL, GIVEN_BACK, 0
+            self._add_end(last).status = RETURNED
+            if last == key:
+                break
+            last = slot.before
+        if slot.before:
+            self._slots[slot.before].behind = 0
+        slot.before, self._tell_at = 0, 0
+        return 0
+
+    cdef int _give_back_late(self, double now) except -1:
+        """Give back all that has waited for its turn until now."""
+        cdef Py_ssize_t key
+        cdef Slot *slot
+        self._next_return = NEVER
+        for key in range(self._n_slots):
+            slot = &self._slots[key]
+            if slot.held != NULL and self._slots[slot.before].held == NULL:
+                if slot.until <= now:
+                    self._give_back(key)
+                else:
+                    self._next_return = min(self._next_return, slot.until)
+        return 0
+
+    cdef End *_add_end(self, unsigned int key) except NULL:
+        """An end that is to be told, of nothing yet."""
+        make_room(<void **>&self._ends, &self._room_ends, self._n_ends + 1, sizeof(End))
+        cdef End *end = &self._ends[self._n_ends]
+        memset(end, 0, sizeof(End))
+        end.key = key
+        if not self._n_ends:
+            self._tell_at = min(self._tell_at, clock() + TELL_S)
+        self._n_ends += 1
+        return end
 
     # ------------------------------------------------------------ start
 
@@ -565,6 +730,7 @@ cdef class FastLane:
         cdef rusage usage
         cdef Young clean[CLEAN]
         cdef Young one
+        cdef End *end
         cdef int status, n_clean = 0
         cdef Py_ssize_t i
         cdef pid_t pid
@@ -594,14 +760,13 @@ cdef class FastLane:
                 self._young[self._n_young] = one
                 self._n_young += 1
             n_clean = 0
-        make_room(<void **>&self._ends, &self._room_ends, self._n_ends + n_clean, sizeof(End))
         for i in range(n_clean):
-            self._keep_outputs(&clean[i], &self._ends[self._n_ends])
+            self._start_next(clean[i].key)
+        for i in range(n_clean):
+            end = self._add_end(clean[i].key)
+            self._keep_outputs(&clean[i], end)
             free(clean[i].files[0])
-            self._ends[self._n_ends].key, self._ends[self._n_ends].status = clean[i].key, 0
-            self._ends[self._n_ends].cpu_seconds = clean[i].cpu_seconds
-            self._ends[self._n_ends].peak_mb = clean[i].peak_kib / 1024.0
-            self._n_ends += 1
+            end.cpu_seconds, end.peak_mb = clean[i].cpu_seconds, clean[i].peak_kib / 1024.0
         return 0
 
     cdef Py_ssize_t _n_children(self) noexcept:

@@ -52,6 +52,9 @@ def spawn(
 class FastLane:
     """The socket of an agent, and its attempts from start to end as long as nothing is out of the ordinary.
 
+    It holds what is to be started after another attempt, and gives it back where that takes long. As long as something
+    follows in the place of what has ended, it waits a moment for other ends, to tell them together.
+
     Args:
         channel: the socket, non-blocking. signals: of `watch_signals`. children: lists the children of this process, or
             -1. leaders, orphans: process ids of the caller's children, kept by him.
@@ -106,6 +109,18 @@ class FastLane:
 
         Key, process id, when it began, stdout, stderr, and what `wire.pack_start` says of its limits.
         """
+
+    def note_start(self, key: int) -> None:
+        """The caller has started an attempt; others may be held until after it."""
+
+    def note_end(self, key: int) -> None:
+        """An attempt of the caller's is over: start what is held until then. Its end is to be said before `wait`."""
+
+    def give_back(self, key: int) -> bool:
+        """Say of an attempt, and of what is to follow it, that it is not going to be started; False: it is not held."""
+
+    def recall(self) -> None:
+        """Give back all that is held."""
 
     def has_input(self) -> bool:
         """Whether something has come that is not read."""

@@ -94,6 +94,8 @@ class Agent:
         """Do what a message says that starts nothing."""
         if what == "stop":
             self.custody.stop(*rest)
+        elif what == "recall":
+            self.lane.recall()
         elif what == "leave":
             self.custody.leave(*rest)
 
@@ -112,9 +114,9 @@ class Agent:
 
     def desert(self) -> None:
         """Others may be given what runs here: end it, and tell nobody."""
+        self.custody.muted = True
         if not self.custody.closed:
             self.custody.leave(ORPHAN_GRACE_S)
-        self.custody.muted = True
 
 
 def main() -> None:

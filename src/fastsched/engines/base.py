@@ -31,7 +31,13 @@ class Engine(Protocol):
     A worker that is brought up is *up* from the first `WorkerHeard(first=True)` on, until its `WorkerLost`. Every order
     and every report names the incarnation of its worker. Once a worker has been reported lost, none of its commands
     runs any more; what it reported before comes before the loss.
+
+    holds: whether workers keep a `Start` that names what it comes `after`, and carry it out themselves when that has
+    ended. One that does not return it. A worker may return it any time before (`TaskReturned`), what was to follow it
+    first, and does so where the attempt before it takes long; before the end of that attempt is reported.
     """
+
+    holds: bool
 
     def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
         """Get ready for a run, and end whatever an earlier scheduler of the same run has left running.

@@ -115,6 +115,7 @@ class Custody:
             return
         _, key, _, _, _, _, _, stdout, stderr, _, _, _, timeout_s, grace_s, limit_mb = order
         cgroup, procs = None, -1
+        self.lane.note_start(key)
         try:
             if limit_mb is not None and self.cgroups is not None:
                 cgroup = Cgroup(f"{self.cgroups}-{key}", limit_mb)
@@ -123,6 +124,7 @@ class Custody:
         except (OSError, ValueError) as error:
             if cgroup is not None:
                 cgroup.remove()
+            self.lane.note_end(key)
             self.sayings.append(("ended", key, None, 0.0, 0.0, "SPAWN", why_not(order, error), 0, 0))
             return
         if cgroup is not None:
@@ -150,13 +152,17 @@ class Custody:
             self.next_due = min(self.next_due, self.next_tick)
 
     def stop(self, key: int, grace_s: float) -> None:
-        """End an attempt, if it is still there."""
+        """End an attempt, if it is still there; one that is held is given back."""
+        if self.lane.give_back(key):
+            return
         self.take_over(0.0)
         if key in self.attempts:
             self.ask(self.attempts[key], "CANCELLED", grace_s)
 
     def leave(self, grace_s: float) -> None:
         """Start nothing more, and end every attempt. Told again, the shorter grace counts."""
+        if not self.muted:
+            self.lane.recall()
         self.closed = self.lane.closed = True
         self.take_over(0.0)
         for attempt in list(self.attempts.values()):
@@ -256,6 +262,7 @@ class Custody:
     def report(self, attempt: Attempt) -> None:
         """The attempt is over."""
         del self.attempts[attempt.key]
+        self.lane.note_end(attempt.key)
         written: dict[str | None, int] = {}
         if attempt.stdout or attempt.stderr:
             written = {output.path: output.finish() for output in attempt.outputs or self.outputs_of(attempt)}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..events import AttemptEnded, Report, Start, Usage
+from ..events import AttemptEnded, Report, Start, TaskReturned, Usage
 from ..model import Reason
 from .agent import SENT_SIGTERM
 from .capture import rescue
@@ -50,6 +50,7 @@ class Host:
         self.queue: list[Message | bytes] = []  # for the next frame
         self.outbox = b""  # what is left of the last one
         self.attempts: dict[int, Start] = {}  # by the keys that the agent knows them by
+        self.keys: dict[str, int] = {}  # the same, by task
         self.free_keys: list[int] = []
         self.logs = ""  # the folder of the outputs
         self.loss = ""  # why it is lost
@@ -61,6 +62,7 @@ class Host:
         if key > MOST_KEYS:
             return 0
         self.attempts[key] = order
+        self.keys[order.task_id] = key
         if order.stdout and not self.logs:
             self.logs = os.path.dirname(order.stdout)
         return key
@@ -77,14 +79,24 @@ class Host:
         stderr_bytes: int,
     ) -> Report:
         """The end of an attempt, as the agent tells it; the key is free for another."""
-        order = self.attempts.pop(key)
-        self.free_keys.append(key)
+        order = self.free(key)
         usage = None if status is None else Usage(peak_mb, cpu_seconds, stdout_bytes, stderr_bytes)
         if status == 0 and not why:  # as most do
             return AttemptEnded(
                 order.task_id, order.worker_id, order.attempt, None, 0, None, "", usage, order.incarnation
             )
         return make_end(order, status, usage, why, text)
+
+    def give_back(self, key: int) -> Report:
+        """An attempt that was held is not going to be started; the key is free for another."""
+        return TaskReturned(self.free(key).task_id, self.worker_id, self.incarnation)
+
+    def free(self, key: int) -> Start:
+        """Give up a key; answers the attempt that it was for."""
+        order = self.attempts.pop(key)
+        del self.keys[order.task_id]
+        self.free_keys.append(key)
+        return order
 
     def kill(self) -> None:
         """Kill the agent. Its process id is its own as long as nobody has waited for it."""
@@ -151,8 +163,8 @@ def spawn_agent(
     )
 
 
-def make_start(key: int, order: Start, *, with_cgroup: bool) -> Order | bytes:
-    """An order as a message, in the form that costs an agent the least.
+def make_start(key: int, after: int, order: Start, *, with_cgroup: bool) -> Order | bytes:
+    """An order as a message, in the form that costs an agent the least; only as bytes it is held until after a key.
 
     with_cgroup: a limit of memory is the kernel's business.
     """
@@ -170,6 +182,7 @@ def make_start(key: int, order: Start, *, with_cgroup: bool) -> Order | bytes:
             order.timeout_s,
             order.grace_s,
             order.limit_mb,
+            after,
         )
         if record is not None:
             return record

@@ -26,14 +26,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..events import Order, Report, Start, WorkerHeard, WorkerLost
+from ..events import Order, Recall, Report, Start, WorkerHeard, WorkerLost
 from ..model import Worker
 from .base import Levels
 from .hosts import Host, make_end, make_start, spawn_agent
 from .levels import choose_levels, local_levels, memory_level
 from .memory import divide, find_cgroup
 from .processes import MOST_AGENTS, MOST_KEYS, Mark, sweep
-from .system import mark_of
+from .system import HAS_FAST_LANE, mark_of
 from .wire import pack
 
 __all__ = ["OUTPUT_CAP_MB", "LocalEngine", "local_levels", "this_machine"]
@@ -60,6 +60,8 @@ class LocalEngine:
     Raises:
         OSError: where commands cannot be run, or not in namespaces, if these are asked for. ValueError: another word.
     """
+
+    holds = HAS_FAST_LANE
 
     def __init__(
         self,
@@ -146,6 +148,7 @@ class LocalEngine:
     def send(self, orders: Sequence[Order]) -> None:
         """Pass each order to the agent of its worker."""
         touched = []
+        returned: set[str] = set()  # what has come in vain
         for order in orders:
             host = self.hosts.get(order.worker_id)
             if host is None or host.loss or host.incarnation != order.incarnation:
@@ -153,10 +156,12 @@ class LocalEngine:
             if not host.queue:
                 touched.append(host)
             if isinstance(order, Start):
-                self._queue_start(host, order)
-                continue
-            for key, start in host.attempts.items():
-                if start.task_id == order.task_id and start.attempt == order.attempt:
+                self._queue_start(host, order, returned)
+            elif isinstance(order, Recall):
+                host.queue.append(("recall",))
+            else:
+                key = host.keys.get(order.task_id, 0)
+                if key and host.attempts[key].attempt == order.attempt:
                     host.queue.append(("stop", key, order.grace_s))
         for host in touched:
             self._flush(host)
@@ -347,13 +352,20 @@ class LocalEngine:
 
     # ------------------------------------------------------------ messages
 
-    def _queue_start(self, host: Host, order: Start) -> None:
+    def _queue_start(self, host: Host, order: Start, returned: set[str]) -> None:
         key = host.new_key(order)
-        if key:
-            host.queue.append(make_start(key, order, with_cgroup=self.cgroups is not None))
-        else:
+        if not key:
             text = f"{MOST_KEYS:,} attempts run there already"
             self.pending.append(make_end(order, None, None, "SPAWN", text))
+            return
+        # All that was read is known to who sends this: what has no key has ended, or is returned here.
+        after = host.keys.get(order.after, 0) if order.after else 0
+        start = make_start(key, after, order, with_cgroup=self.cgroups is not None)
+        if order.after in returned or (after and not isinstance(start, bytes)):
+            returned.add(order.task_id)
+            self.pending.append(host.give_back(key))
+        else:
+            host.queue.append(start)
 
     def _flush(self, host: Host) -> None:
         """Send what fits; the poller says when to go on."""
@@ -404,6 +416,8 @@ class LocalEngine:
         for message in host.inbox.take(data):
             if message[0] == "ended":
                 self.pending.append(host.end(*message[1:]))
+            elif message[0] == "returned":
+                self.pending.append(host.give_back(message[1]))
             else:
                 self.pending.append(WorkerHeard(host.worker_id, message[0] == "up", host.incarnation))
 

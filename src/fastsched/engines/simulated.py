@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from ..events import AttemptEnded, Order, Report, Start, Stop, Usage, WorkerHeard, WorkerLost
+from ..events import AttemptEnded, Order, Recall, Report, Start, Stop, TaskReturned, Usage, WorkerHeard, WorkerLost
 from ..model import Reason, Worker
 from .base import Levels
 
@@ -59,13 +59,26 @@ class Host:
     silent_until: int = 0
     last_arrival: int = 0  # reports of one worker arrive in their order
     commands: dict[tuple[str, int], tuple[Start, Command]] = field(default_factory=dict)
+    held: dict[str, Start] = field(default_factory=dict)  # by the task after which it comes
+    returned: set[str] = field(default_factory=set)  # what was held last, and not started
 
 
 class SimulatedEngine:
-    """See `engines.base.Engine`. `behave(order, random)` says what becomes of an attempt; None: a second, and well."""
+    """See `engines.base.Engine`.
+
+    Args:
+        behave: called with an order and a source of chance, says what becomes of an attempt; None: a second, and well.
+        hold_s: what is held is given back when the attempt before it takes longer.
+    """
+
+    holds = True
 
     def __init__(
-        self, seed: int = 0, behave: Callable[[Start, Random], Command] | None = None, faults: Faults | None = None
+        self,
+        seed: int = 0,
+        behave: Callable[[Start, Random], Command] | None = None,
+        faults: Faults | None = None,
+        hold_s: float = 0.01,
     ) -> None:
         self.random = Random(seed)
         self.faults = faults or Faults()
@@ -75,7 +88,7 @@ class SimulatedEngine:
         self._timeline: list[tuple[int, int, Callable[[], None]]] = []
         self._n_planned = 0
         self._reports: list[Report] = []
-        self._heartbeat_ns = NS
+        self._heartbeat_ns, self._hold_ns = NS, int(hold_s * NS)
         self._woken = False
 
     def clock(self) -> int:
@@ -115,18 +128,13 @@ class SimulatedEngine:
                 continue
             if isinstance(order, Stop):
                 self._stop(host, order)
-                continue
-            command = self._behave(order, self.random)
-            host.commands[order.task_id, order.attempt] = (order, command)
-            for text, file in ((command.stdout, order.stdout), (command.stderr, order.stderr)):
-                if text and file is not None:
-                    Path(file).write_text(text)
-            seconds, reason = command.seconds, command.reason
-            if order.limit_mb is not None and command.peak_mb > order.limit_mb:
-                reason = Reason.OUT_OF_MEMORY
-            elif order.timeout_s is not None and seconds > order.timeout_s:
-                seconds, reason = order.timeout_s + order.grace_s * command.deaf, Reason.TIMEOUT
-            self._end_in(host, order, int(seconds * NS), reason)
+            elif isinstance(order, Recall):
+                for first in [order for order in host.held.values() if not self._is_held(host, order.after)]:
+                    self._give_back(host, first)
+            elif order.after is None:
+                self._start(host, order)
+            else:
+                self._hold(host, order)
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
         """See `Engine.wait_reports`. Time moves to the next report, or by the timeout."""
@@ -199,6 +207,55 @@ class SimulatedEngine:
     def _end_in(self, host: Host, order: Start | Stop, delay_ns: int, reason: Reason | None) -> None:
         self._plan(delay_ns, partial(self._end, host, order.task_id, order.attempt, reason))
 
+    def _start(self, host: Host, order: Start) -> None:
+        """A command begins."""
+        command = self._behave(order, self.random)
+        host.commands[order.task_id, order.attempt] = (order, command)
+        host.returned.discard(order.task_id)
+        for text, file in ((command.stdout, order.stdout), (command.stderr, order.stderr)):
+            if text and file is not None:
+                Path(file).write_text(text)
+        seconds, reason = command.seconds, command.reason
+        if order.limit_mb is not None and command.peak_mb > order.limit_mb:
+            reason = Reason.OUT_OF_MEMORY
+        elif order.timeout_s is not None and seconds > order.timeout_s:
+            seconds, reason = order.timeout_s + order.grace_s * command.deaf, Reason.TIMEOUT
+        self._end_in(host, order, int(seconds * NS), reason)
+        behind = host.held.get(order.task_id)
+        if behind is not None:
+            self._plan(self._hold_ns, partial(self._give_back, host, behind))
+
+    def _hold(self, host: Host, order: Start) -> None:
+        """A command is to begin when another has ended, which may have ended or been given back meanwhile."""
+        assert order.after is not None
+        runs = any(task_id == order.after for task_id, _ in host.commands)
+        if runs or self._is_held(host, order.after):
+            host.held[order.after] = order
+            host.returned.discard(order.task_id)
+            if runs:
+                self._plan(self._hold_ns, partial(self._give_back, host, order))
+        elif order.after in host.returned:
+            self._return(host, order)
+        else:
+            self._start(host, order)
+
+    def _is_held(self, host: Host, task_id: str | None) -> bool:
+        return any(order.task_id == task_id for order in host.held.values())
+
+    def _give_back(self, host: Host, order: Start) -> None:
+        """A command that is held is not going to begin, nor is what was to follow it."""
+        if host.held.get(order.after or "") is not order or not self._is_there(host):
+            return
+        behind = host.held.get(order.task_id)
+        if behind is not None:
+            self._give_back(host, behind)
+        del host.held[order.after or ""]
+        self._return(host, order)
+
+    def _return(self, host: Host, order: Start) -> None:
+        host.returned.add(order.task_id)
+        self._say(host, TaskReturned(order.task_id, host.worker.worker_id, host.incarnation))
+
     def _end(self, host: Host, task_id: str, attempt: int, reason: Reason | None) -> None:
         """A command ends, unless it has ended already."""
         ran = host.commands.pop((task_id, attempt), None) if self._is_there(host) else None
@@ -223,9 +280,15 @@ class SimulatedEngine:
         self._say(host, report)
         if self.random.random() < self.faults.doubled:
             self._say(host, report)
+        behind = host.held.pop(task_id, None)
+        if behind is not None:
+            self._start(host, behind)
 
     def _stop(self, host: Host, order: Stop) -> None:
         """A command is asked to end; a deaf one is killed after the grace."""
+        for held in list(host.held.values()):
+            if held.task_id == order.task_id:
+                self._give_back(host, held)
         running = host.commands.get((order.task_id, order.attempt))
         if running is not None:
             delay_s = order.grace_s if running[1].deaf else 0.01

@@ -7,11 +7,14 @@ it costs a quarter of JSON (2 instead of 9 us for a start and an end, there and 
     ("start", key, command, task_id, attempt, cpu_cores, memory_mb, stdout, stderr, stdin, cwd, env, timeout_s, grace_s,
         limit_mb)                               the key names the attempt from here on; the rest is that of a `Start`
     ("stop", key, grace_s)                      end this attempt
+    ("recall",)                                 give back all that is held
     ("leave", grace_s)                          end all of them, and go
     ("beat",)                                   the scheduler is there
 
 Most starts bring nothing but a command, and of most ends there is nothing to say. These have a form of their own, an
 `S` or an `E` and records of bytes, with which an agent can do without the interpreter (`_lane.pxi`). It means the same.
+Only such a start can name another key that it comes after: it is held until that attempt has ended. Each is told of in
+the order of what happened.
 
 From it:
 
@@ -19,6 +22,7 @@ From it:
     ("ended", key, status, cpu_s, peak_mb, reason, text, stdout_bytes, stderr_bytes)
                                                 with the wait status, or None where it could not be started; the name of
                                                 the reason, where it is not the status alone; what more is to be said
+    ("returned", key)                           it was held, and is not going to be started
 """
 
 from __future__ import annotations
@@ -53,10 +57,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox", "pack", "pack_start", "unpack"]
 
-START = Struct("@8Idlddl")  # `Plain` of `_lane.pxi`
+START = Struct("@9Idlddl")  # `Plain` of `_lane.pxi`
 END = Struct("@Iiddqq")  # its `End`
 NEVER = float("inf")  # stands for no time limit
 SOON_S = 0.25  # what is ended so early is looked after from its beginning
+RETURNED = -1  # stands for the status of what was not started
 UNLIMITED = (1 << 63) - 1  # stands for no limit of memory
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
@@ -87,8 +92,9 @@ def pack_start(
     timeout_s: float | None,
     grace_s: float,
     limit_mb: int | None,
+    after: int = 0,
 ) -> bytes | None:
-    """A start of nothing but a command; None where it cannot be said in this form."""
+    """A start of nothing but a command, after another key or (0) at once; None: it cannot be said in this form."""
     n_words = 0
     if not isinstance(command, str):
         n_words = len(command)
@@ -110,21 +116,25 @@ def pack_start(
     sizes = len(named), len(words), len(out), len(err)
     size = START.size + sum(sizes) + 4
     limit = UNLIMITED if limit_mb is None else limit_mb
-    head = START.pack(size, key, attempt, n_words, *sizes, cpu_cores, memory_mb, timeout_s, grace_s, limit)
+    head = START.pack(size, key, after, attempt, n_words, *sizes, cpu_cores, memory_mb, timeout_s, grace_s, limit)
     return b"%b%b\0%b\0%b\0%b\0" % (head, named, words, out, err)
 
 
 def unpack(body: bytes) -> list[Message]:
     """The messages of a frame, in whatever form."""
     if body[0] == 69:  # E
-        return [("ended", *end[:4], "", "", *end[4:]) for end in END.iter_unpack(memoryview(body)[1:])]
+        return [
+            ("returned", end[0]) if end[1] == RETURNED else ("ended", *end[:4], "", "", *end[4:])
+            for end in END.iter_unpack(memoryview(body)[1:])
+        ]
     if body[0] != 83:  # S
         messages: list[Message] = marshal.loads(body)
         return messages
     starts: list[Message] = []
     at = 1
     while at < len(body):
-        size, key, attempt, n_words, *sizes, cores, memory_mb, timeout_s, grace_s, limit = START.unpack_from(body, at)
+        plain = START.unpack_from(body, at)
+        size, key, _, attempt, n_words, *sizes, cores, memory_mb, timeout_s, grace_s, limit = plain
         texts, start = [], at + START.size
         for length in sizes:
             texts.append(body[start : start + length].decode(ENCODING, ERRORS))

@@ -100,7 +100,7 @@ class Control:
         if do == "cancel":
             return self._loop.cancel(arguments["task_id"], now)
         if do in ("pause", "resume_dispatch"):
-            self._loop.paused = do == "pause"
+            self._loop.pause(do == "pause")
             return None
         if do in ("drain_worker", "remove_worker"):
             if not arguments.get("force") and self._loop.is_last_worker(arguments["worker_id"]):

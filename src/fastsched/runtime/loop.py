@@ -29,9 +29,12 @@ from ..events import (
     Event,
     Fact,
     Order,
+    Recall,
     Report,
     Start,
     Stop,
+    TaskPromised,
+    TaskReturned,
     TasksSubmitted,
     WorkerDraining,
     WorkerExpected,
@@ -61,6 +64,8 @@ FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is 
 SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
 INTERRUPTED = "interrupted with its scheduler"  # is said of an attempt that is made again for that
 CANCELLED_AT_ONCE = 2000  # tasks
+PROMISED = 3  # tasks that are to follow one attempt
+SLOW_AGAIN = 64  # attempts that have to be quick once something promised was returned, until more is promised
 ROOM_NS = NS  # between two looks whether a full disk has room again
 Answer = TypeVar("Answer")
 
@@ -80,11 +85,15 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Seconds between signs of life, until a silent worker is lost, and between asking a command to end and killing."""
+    """Seconds between signs of life, until a silent worker is lost, and between asking a command to end and killing.
+
+    And that an attempt takes at most for its worker to be promised what follows it.
+    """
 
     heartbeat_s: float = 1.0
     lease_s: float = 10.0
     grace_s: float = 5.0
+    quick_s: float = 0.01
 
 
 @dataclass
@@ -97,6 +106,7 @@ class Presence:
     draining: bool = False  # it is to go when it is empty
     failed_starts: int = 0
     fruitless: int = 0  # losses since it last completed something
+    n_quick: int = 0  # attempts in a row that were quick; below 0: so many more are waited for
 
 
 class Loop:
@@ -143,6 +153,7 @@ class Loop:
         self._facts: list[Fact | Raw] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
+        self._begun: list[str] = []  # tasks that run on workers to which what follows them is promised
         # What has not been written, for want of room, and what is not safe from a power cut yet, with its number:
         self._unwritten: list[bytes] = []
         self._unsynced: deque[tuple[int, list[Event]]] = deque()
@@ -200,6 +211,8 @@ class Loop:
         elif not self.paused and not self.blocked:
             for choice in self.state.decide(now):
                 self._choose(choice, now)
+            if self._begun:
+                self._promise(now)
         self._finish_turn(now)
         if self._settled and not (self.paused or self.blocked or self._is_going()):
             raise InternalError(f"the run stands still with {self.state.snapshot()}")
@@ -289,6 +302,13 @@ class Loop:
     def when_done(self, future: Future[None]) -> None:
         """Have a future done when every task has ended, and that has been told; one that is cancelled is forgotten."""
         self._requests.wait_for_end(future)
+
+    def pause(self, paused: bool) -> None:
+        """Start nothing from now on, or go on. What workers were promised they give back, where it has not begun."""
+        self.paused = paused
+        if paused:
+            for worker_id in self.state.promised_to():
+                self._orders.append(Recall(worker_id, self.state.incarnation(worker_id)))
 
     def explain(self, task_id: str) -> Explanation:
         """Why a task stands where it does. Raises KeyError for an id that is not known."""
@@ -396,6 +416,11 @@ class Loop:
                 presence.is_up, presence.failed_starts = True, 0
                 self._absorb(WorkerJoined(report.worker_id, now), now)
             return
+        if isinstance(report, TaskReturned):
+            self._liveness.hear(report.worker_id, now)
+            presence.n_quick = -SLOW_AGAIN
+            self._absorb(report, now)
+            return
         self._lose(report, presence, now)
 
     def _lose(self, report: WorkerLost, presence: Presence, now: int) -> None:
@@ -450,7 +475,7 @@ class Loop:
     def _absorb(self, fact: Fact, now: int) -> list[Event]:
         """Book a fact, and note it and what it means for the end of this turn."""
         events = self.state.absorb(fact, now)
-        if events:  # else it was stale, or changed nothing
+        if events or isinstance(fact, TaskReturned):  # else it was stale, or changed nothing
             self._facts.append(fact)
             for event in events:
                 self._note(event)
@@ -465,36 +490,64 @@ class Loop:
         for _ in range(min(CANCELLED_AT_ONCE, len(self._unwanted))):
             task_id = self._unwanted.popleft()
             if self.state.status(task_id) is TaskStatus.PENDING:
-                self._absorb(CancelRequested(task_id, now), now)
+                self.cancel(task_id, now)
 
     def _take_last(self, reports: Sequence[Report]) -> None:
         """Book what had ended by itself when everything was stopped, so that it is not run again."""
         now = self.now()
         for report in reports:
-            if isinstance(report, AttemptEnded) and report.reason is not Reason.CANCELLED:
+            is_end = isinstance(report, AttemptEnded) and report.reason is not Reason.CANCELLED
+            if is_end or isinstance(report, TaskReturned):
                 self._take(report, now)
         self._finish_last_turn()
 
-    def _choose(self, choice: Event, now: int) -> None:
+    def _choose(self, choice: Event | TaskPromised, now: int) -> None:
         """Note a choice of this turn, and the order that carries it out."""
+        if isinstance(choice, TaskPromised):  # is nobody else's business until it has started
+            self._facts.append(choice)
+            self._orders.append(self._make_order(choice.task_id, choice.worker_id, 1, choice.after_id))
+            return
         self._told.append(choice)
         self._note(choice)
         if isinstance(choice, AttemptStarted):
             self._facts.append(choice)
-            self._orders.append(self._make_order(choice))
+            self._orders.append(self._make_order(choice.task_id, choice.worker_id, choice.attempt))
         elif isinstance(choice, Fact):
             self._facts.append(choice)
 
     def _note(self, event: Event) -> None:
         """What an event means to the loop itself."""
+        if isinstance(event, (AttemptCompleted, AttemptFailed)):
+            self._note_pace(event)
         self.ledger.note(event)
-        if isinstance(event, WorkerLeft):
+        if isinstance(event, AttemptStarted):
+            presence = self._workers.get(event.worker_id)
+            if presence and presence.n_quick > 0:
+                self._begun.append(event.task_id)
+        elif isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
             if presence and not presence.leaving:  # it is drained
                 presence.leaving = True
                 self.engine.lose(event.worker_id, "it has left")
         elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:
             self._unwanted.append(event.task_id)
+
+    def _note_pace(self, event: AttemptCompleted | AttemptFailed) -> None:
+        """Workers are promised what follows when what they run takes less time than to ask for it."""
+        presence = self._workers.get(event.worker_id)
+        if presence and self.engine.holds:
+            took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
+            presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0
+
+    def _promise(self, now: int) -> None:
+        """Promise what follows to workers that are quick: to each attempt the first, then the next."""
+        begun, self._begun = self._begun, []
+        for depth in range(1, PROMISED + 1):
+            for task_id in begun:
+                expected_ns = self.state.expected_ns(self.state.index_of(task_id))
+                if expected_ns is None or expected_ns < self.rhythm.quick_s * NS:
+                    for choice in self.state.promise(task_id, depth, now):
+                        self._choose(choice, now)
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
@@ -507,17 +560,17 @@ class Loop:
                 if not self._given:
                     self._given = {}  # a dictionary does not shrink
 
-    def _make_order(self, fact: AttemptStarted) -> Start:
+    def _make_order(self, task_id: str, worker_id: str, attempt: int, after: str | None = None) -> Start:
         """The order that carries a choice out."""
-        index = self.state.index_of(fact.task_id)
+        index = self.state.index_of(task_id)
         task = self.state.tasks[index]
         cores, memory_mb = self.state.amounts_of(index)
-        stdout, stderr = self.ledger.attempts.files_of(index, fact.attempt)
+        stdout, stderr = self.ledger.attempts.files_of(index, attempt)
         return Start(
-            fact.task_id,
-            fact.worker_id,
-            fact.attempt,
-            self.state.incarnation(fact.worker_id),
+            task_id,
+            worker_id,
+            attempt,
+            self.state.incarnation(worker_id),
             task.command,
             cores,
             memory_mb,
@@ -529,6 +582,7 @@ class Loop:
             self._timeout_s if task.timeout is None else task.timeout,
             self.rhythm.grace_s if task.grace is None else task.grace,
             None if task.limit_mb is None else memory_mb,
+            after,
         )
 
     # ------------------------------------------------------------ journal, send, tell
@@ -639,7 +693,8 @@ class Loop:
 
     def _is_going(self) -> bool:
         """Whether something will happen by itself."""
-        if self.state.n_running or self.state.done or self._unwanted or self.state.next_wake() is not None:
+        state = self.state
+        if state.n_running or state.n_promised or state.done or self._unwanted or state.next_wake() is not None:
             return True
         return any(not presence.is_up or presence.leaving for presence in self._workers.values())
 

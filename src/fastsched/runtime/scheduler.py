@@ -326,7 +326,7 @@ class Scheduler:
         self._teller.put(events)
 
     def _set_paused(self, paused: bool) -> None:
-        self._loop.paused = paused
+        self._loop.pause(paused)
 
     def _make_handle(self, task_id: str) -> Handle:
         return Handle(task_id, self.cancel, self.status)
