@@ -197,25 +197,29 @@ class State:
             choices.append(TaskOvertaken(self.ids[self._core.overtaken_task], now))
         return choices
 
-    def promise(self, task_id: str, most: int, now: int) -> list[TaskPromised]:
-        """Promise the worker on which a task runs what is to follow it there, one after the other, up to so many.
+    def promise(self, task_ids: Sequence[str], most: int, now: int) -> list[TaskPromised]:
+        """Promise what is to follow some tasks that run, on their workers, up to so many behind each.
 
-        Answers the choices, each of them a fact. When the end of an attempt is absorbed, what follows it has started.
+        Each is given its first before any is given its second. Answers the choices, each of them a fact. When the end
+        of an attempt is absorbed, what follows it has started.
         """
-        task = last = self._task[task_id]
-        if self._core.state_of(task) != RUNNING:
-            return []  # it has ended meanwhile
-        while last in self._following:
-            last = self._following[last]
-            most -= 1
-        if most <= 0:
-            return []
-        _, worker = self._core.attempt_of(task)
+        now = index(now)
+        chains: list[list[int]] = []  # of each: how many follow, the task, and the last of them
+        for task in map(self._task.__getitem__, task_ids):
+            if self._core.state_of(task) == RUNNING:  # else it has ended meanwhile
+                n, last = 0, task
+                while last in self._following:
+                    n, last = n + 1, self._following[last]
+                chains.append([n, task, last])
         promised = []
-        for following in self._core.promise(worker, task, most, index(now)):
-            self._link(following, worker, last)
-            promised.append(TaskPromised(self.ids[following], self.worker_ids[worker], self.ids[last], now))
-            last = following
+        for n in range(most):
+            for chain in chains:
+                _, task, last = chain
+                worker = self._core.attempt_of(task)[1]
+                for following in self._core.promise(worker, task, 1, now) if chain[0] == n else ():
+                    self._link(following, worker, last)
+                    promised.append(TaskPromised(self.ids[following], self.worker_ids[worker], self.ids[last], now))
+                    chain[0], chain[2] = n + 1, following
         return promised
 
     def advance(self, now: int) -> list[Event]:

@@ -64,7 +64,7 @@ FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is 
 SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
 INTERRUPTED = "interrupted with its scheduler"  # is said of an attempt that is made again for that
 CANCELLED_AT_ONCE = 2000  # tasks
-PROMISED = 3  # tasks that are to follow one attempt
+PROMISED = 15  # tasks that are to follow one attempt
 SLOW_AGAIN = 64  # attempts that have to be quick once something promised was returned, until more is promised
 ROOM_NS = NS  # between two looks whether a full disk has room again
 Answer = TypeVar("Answer")
@@ -522,7 +522,8 @@ class Loop:
         self.ledger.note(event)
         if isinstance(event, AttemptStarted):
             presence = self._workers.get(event.worker_id)
-            if presence and presence.n_quick > 0:
+            expected_ns = self.state.expected_ns(self.state.index_of(event.task_id))
+            if presence and presence.n_quick > 0 and (expected_ns is None or expected_ns < self.rhythm.quick_s * NS):
                 self._begun.append(event.task_id)
         elif isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
@@ -540,14 +541,10 @@ class Loop:
             presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0
 
     def _promise(self, now: int) -> None:
-        """Promise what follows to workers that are quick: to each attempt the first, then the next."""
-        begun, self._begun = self._begun, []
-        for depth in range(1, PROMISED + 1):
-            for task_id in begun:
-                expected_ns = self.state.expected_ns(self.state.index_of(task_id))
-                if expected_ns is None or expected_ns < self.rhythm.quick_s * NS:
-                    for choice in self.state.promise(task_id, depth, now):
-                        self._choose(choice, now)
+        """Promise what follows to workers that are quick."""
+        for choice in self.state.promise(self._begun, PROMISED, now):
+            self._choose(choice, now)
+        self._begun = []
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
