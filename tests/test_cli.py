@@ -316,11 +316,7 @@ def test_ctrl_c_is_130_with_a_summary_and_no_process_left():
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
-    assert (
-        "interrupted in" in out
-        and "1 completed, 0 failed, 2 not ended" in out
-        and "Traceback" not in err
-    )
+    assert "interrupted in" in out and "1 completed, 0 failed, 2 not ended" in out and "Traceback" not in err
     assert err.splitlines() == ["stopping 1 command (up to 7 s; Ctrl-C again kills)"]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -16,14 +16,19 @@ import numpy as np
 import pytest
 
 import fastsched
-from fastsched import Reason, RunInterrupted, Task, ValidationError, Worker, run
+from fastsched import Reason, RunInterrupted, Task, TaskStatus, ValidationError, Worker, run
 from fastsched.engines.local import LocalEngine
 from fastsched.events import (
     AttemptCompleted,
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    Recall,
+    Start,
+    Stop,
     TaskFailed,
+    TaskPromised,
+    TaskReturned,
     WorkerHeard,
     WorkerJoined,
     WorkerLost,
@@ -89,14 +94,22 @@ class FakeEngine:
         self.calls.append(("hurry",))
 
 
-def play(tmp_path, tasks, workers, *script, lease_s=10.0):
-    engine = FakeEngine(iter(script))
+def play(tmp_path, tasks, workers, *script, lease_s=10.0, engine_of=FakeEngine, max_fails=None):
+    engine = engine_of(iter(script))
     graph = TaskGraph(tasks)
     state = State(graph, WorkerTable(workers, graph.resources), rank="fifo", fit="most-free", max_retries=3)
     told = []
     rhythm = Rhythm(1.0, lease_s, 2.0)
-    loop = Loop(
-        state, engine, engine.clock, tell=told.extend, rhythm=rhythm, run_id="r", logs=tmp_path / "logs", settled=True
+    loop = engine.loop = Loop(
+        state,
+        engine,
+        engine.clock,
+        tell=told.extend,
+        rhythm=rhythm,
+        run_id="r",
+        logs=tmp_path / "logs",
+        settled=True,
+        max_fails=max_fails,
     )
     loop.serve(lambda: state.done)
     return engine, told, loop
@@ -696,3 +709,135 @@ def test_a_thousand_commands_and_no_descriptor_left_open():
     assert result.all_completed and len(result.attempts) == 1000
     assert len(os.listdir("/proc/self/fd")) == before
     assert issubclass(RunInterrupted, KeyboardInterrupt) and fastsched.run is run
+
+
+# ---------------------------------------------------------------- promises
+
+
+class HoldingEngine(FakeEngine):
+    """Holds what is to be started later; `orders` are all that were sent."""
+
+    holds = True
+
+    def __init__(self, script):
+        super().__init__(script)
+        self.orders = []
+
+    def send(self, orders):
+        self.orders += orders
+
+
+def sent(engine):
+    """What was sent since the last call: of starts the task, and after which one it comes."""
+    told = [(order.task_id, order.after) if isinstance(order, Start) else order for order in engine.orders]
+    engine.orders = []
+    return told
+
+
+def then(reports, *wanted, seconds=0.001, do=None):
+    """A step: what was sent by now is what is wanted; then something is done, and these reports come."""
+
+    def step(engine, _):
+        told = sent(engine)
+        assert told == list(wanted)
+        if do:
+            do(engine)
+        return seconds, reports
+
+    return step
+
+
+def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
+    tasks = [Task(name, "x") for name in "abcde"]
+    engine, told, loop = play(
+        tmp_path,
+        tasks,
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([ok("b", "w"), ok("c", "w")], ("b", None), ("c", "b"), ("d", "c"), ("e", "d")),
+        then([TaskReturned("e", "w", 1)], seconds=1.0),
+        then([ok("d", "w")]),
+        then([ok("e", "w")], ("e", None)),
+        engine_of=HoldingEngine,
+    )
+    starts = [event.task_id for event in told if isinstance(event, AttemptStarted)]
+    assert starts == list("abcde") and not sent(engine)
+    assert not any(isinstance(event, (TaskPromised, TaskReturned)) for event in told)
+
+
+def test_a_worker_that_is_slow_is_promised_nothing(tmp_path):
+    later = [Task("long", "x", duration=1.0, priority=-1), Task("d", "x", priority=-2)]
+    tasks = [*(Task(name, "x") for name in "abc"), *later]
+    play(
+        tmp_path,
+        tasks,
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None), seconds=1.0),
+        then([ok("b", "w")], ("b", None), seconds=0.001),
+        then([ok("c", "w")], ("c", None), ("long", "c"), ("d", "long"), seconds=1.0),
+        then([TaskReturned("d", "w", 1), ok("long", "w")]),
+        then([ok("d", "w")], ("d", None)),
+        engine_of=HoldingEngine,
+    )
+
+
+def test_a_pause_recalls_what_was_promised_and_what_has_begun_counts(tmp_path):
+    play(
+        tmp_path,
+        [Task(name, "x") for name in "abcd"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([], ("b", None), ("c", "b"), ("d", "c"), do=lambda engine: engine.loop.pause(True)),
+        then([ok("b", "w"), TaskReturned("d", "w", 1), ok("c", "w")], Recall("w", 1)),
+        then([], do=lambda engine: engine.loop.pause(False)),
+        then([ok("d", "w")], ("d", None)),
+        engine_of=HoldingEngine,
+    )
+
+
+def test_a_promised_task_that_is_cancelled_is_stopped(tmp_path):
+    _, _, loop = play(
+        tmp_path,
+        [Task(name, "x") for name in "abc"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([], ("b", None), ("c", "b"), do=lambda engine: engine.loop.cancel("c", engine.loop.now())),
+        then([TaskReturned("c", "w", 1), ok("b", "w")], Stop("c", "w", 1, 1, 2.0)),
+        engine_of=HoldingEngine,
+    )
+    assert loop.explain("c").reason is Reason.CANCELLED and loop.explain("b").status is TaskStatus.COMPLETED
+
+
+def test_when_too_many_have_failed_what_was_promised_is_stopped(tmp_path):
+    _, _, loop = play(
+        tmp_path,
+        [Task(name, "x", max_retries=0) for name in "abcd"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([AttemptEnded("b", "w", 1, Reason.EXIT, 1)], ("b", None), ("c", "b"), ("d", "c")),
+        then([TaskReturned("d", "w", 1), ok("c", "w")], Stop("d", "w", 1, 1, 2.0)),
+        engine_of=HoldingEngine,
+        max_fails=1,
+    )
+    assert loop.explain("d").reason is Reason.CANCELLED and loop.explain("c").status is TaskStatus.COMPLETED
+
+
+def test_what_was_promised_to_a_worker_that_is_lost_is_started_elsewhere(tmp_path):
+    engine, told, loop = play(
+        tmp_path,
+        [Task(name, "x") for name in "abc"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([WorkerLost("w", "gone")], ("b", None), ("c", "b")),
+        (0.1, [up("w")]),
+        then([ok("b", "w", 2)], ("b", None)),
+        then([ok("c", "w", 2)], ("c", None)),
+        engine_of=HoldingEngine,
+    )
+    assert [attempt.reason for attempt in loop.ledger.attempts.of_task(2)] == [Reason.WORKER_LOST, None]

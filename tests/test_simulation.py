@@ -106,6 +106,8 @@ def test_the_whole_runtime_keeps_its_promises_whatever_happens():
     assert len(histories) > 3 * LIVE
     for what in ("crashes", "power cuts", "attempts", "completed", "cancel", "drain", "remove", "add", "pause"):
         assert counts[what] > 0, what
+    for what in ("promised", "promises kept", "promises returned"):
+        assert counts[what] > 0, what
 
 
 def test_a_live_seed_is_the_same_history_in_another_process():

@@ -135,9 +135,7 @@ def show_progress(session: Session, *, quiet: bool, verbose: bool) -> Iterator[P
     `quiet`: nothing is shown. `verbose`: what happens is in the log already, and only that the run stops is shown.
     """
     if quiet or verbose:
-        yield Progress(
-            session, lambda progress, line: print_line(line) if progress.stopping and not quiet else None
-        )
+        yield Progress(session, lambda progress, line: print_line(line) if progress.stopping and not quiet else None)
         return
     try:
         from rich.console import Console

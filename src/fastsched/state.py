@@ -198,28 +198,35 @@ class State:
         return choices
 
     def promise(self, task_ids: Sequence[str], most: int, now: int) -> list[TaskPromised]:
-        """Promise what is to follow some tasks that run, on their workers, up to so many behind each.
+        """Promise what is to follow some tasks that run, on their workers.
 
-        Each is given its first before any is given its second. Answers the choices, each of them a fact. When the end
-        of an attempt is absorbed, what follows it has started.
+        A worker is promised at most so many, shared among all that runs there, but one behind each at least. Each of
+        these tasks is given its first before any is given its second. Answers the choices, each of them a fact. When
+        the end of an attempt is absorbed, what follows it has started.
         """
         now = index(now)
-        chains: list[list[int]] = []  # of each: how many follow, the task, and the last of them
+        shares: dict[int, int] = {}  # by worker: how many may follow each task that runs there
+        chains: list[list[int]] = []  # of each task: how many follow it, the last of them, and its worker
         for task in map(self._task.__getitem__, task_ids):
-            if self._core.state_of(task) == RUNNING:  # else it has ended meanwhile
-                n, last = 0, task
-                while last in self._following:
-                    n, last = n + 1, self._following[last]
-                chains.append([n, task, last])
+            if self._core.state_of(task) != RUNNING:
+                continue  # it has ended meanwhile
+            _, worker = self._core.attempt_of(task)
+            if worker not in shares:
+                shares[worker] = max(1, most // len(self._core.running_on(worker)))
+            n, last = 0, task
+            while last in self._following:
+                n, last = n + 1, self._following[last]
+            chains.append([n, last, worker])
         promised = []
-        for n in range(most):
+        for n in range(max(shares.values(), default=0)):
             for chain in chains:
-                _, task, last = chain
-                worker = self._core.attempt_of(task)[1]
-                for following in self._core.promise(worker, task, 1, now) if chain[0] == n else ():
+                n_behind, last, worker = chain
+                if n_behind != n or n >= shares[worker]:
+                    continue
+                for following in self._core.promise(worker, last, 1, now):
                     self._link(following, worker, last)
                     promised.append(TaskPromised(self.ids[following], self.worker_ids[worker], self.ids[last], now))
-                    chain[0], chain[2] = n + 1, following
+                    chain[:2] = n + 1, following
         return promised
 
     def advance(self, now: int) -> list[Event]:

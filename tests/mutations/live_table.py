@@ -39,8 +39,9 @@ LIVE_MUTATIONS = (
     Mutation(
         "choices-not-kept",
         "runtime/loop.py",
-        "            self._facts.append(choice)\n            self._orders",
-        "            self._orders",
+        "            self._facts.append(choice)\n            self._orders.append(self._make_order(choice.task_id, "
+        "choice.worker_id, choice.attempt))",
+        "            self._orders.append(self._make_order(choice.task_id, choice.worker_id, choice.attempt))",
         "attempts are started and the journal does not know",
     ),
     Mutation(
@@ -53,7 +54,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "stale-fact-kept",
         "runtime/loop.py",
-        "        if events:  # else it was stale, or changed nothing",
+        "        if events or isinstance(fact, TaskReturned):  # else it was stale, or changed nothing",
         "        if True:  # else it was stale, or changed nothing",
         "stale reports are journaled, and the end of an attempt stands there twice",
     ),
@@ -199,8 +200,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "cancelled-beside",
         "state.py",
-        "        if self._core.state_of(task) != RUNNING:\n            return self._cancel",
-        "        if True:\n            return self._cancel",
+        "        if self._core.state_of(task) != RUNNING and task not in self._promised:\n            return self._cancel",
+        "        if task not in self._promised:\n            return self._cancel",
         "a running task that is cancelled gives its room away while its command still runs",
     ),
     Mutation(
@@ -323,6 +324,58 @@ LIVE_MUTATIONS = (
         "",
         "what a crash left is continued in the same sectors",
     ),
+    # what is promised
+    Mutation(
+        "promises-not-kept",
+        "runtime/loop.py",
+        "            self._facts.append(choice)\n            self._orders.append(self._make_order(choice.task_id, "
+        "choice.worker_id, 1, choice.after_id))",
+        "            self._orders.append(self._make_order(choice.task_id, choice.worker_id, 1, choice.after_id))",
+        "tasks are promised and the journal does not know",
+    ),
+    Mutation(
+        "returns-not-kept",
+        "runtime/loop.py",
+        "        if events or isinstance(fact, TaskReturned):  # else",
+        "        if events:  # else",
+        "what was returned is promised for ever to those who read the journal",
+    ),
+    Mutation(
+        "paused-with-promises",
+        "runtime/loop.py",
+        "            for worker_id in self.state.promised_to():",
+        "            for worker_id in ():",
+        "workers start what they were promised after a pause",
+    ),
+    Mutation(
+        "promises-to-the-slow",
+        "runtime/loop.py",
+        "presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0",
+        "presence.n_quick += 1",
+        "tasks wait behind slow ones, and are given back",
+    ),
+    Mutation(
+        "promised-and-lost",
+        "state.py",
+        "for task in self._core.running_on(worker) if self._promised else ():",
+        "for task in ():",
+        "what may have run on a lost worker is said not to have been tried",
+    ),
+    Mutation(
+        "follows-what-was-returned",
+        "state.py",
+        "            self._promised[following] = worker, -1",
+        "            self._link(following, worker, task)",
+        "a task that its worker gives back is taken to have started",
+    ),
+    Mutation(
+        "cancelled-promise-runs",
+        "state.py",
+        "        if task in self._unwanted:\n            self._unwanted.discard(task)\n            self._core.cancel(task, now)\n\n"
+        "    def _link",
+        "\n    def _link",
+        "a promised task that is cancelled is run when it has been returned",
+    ),
     # the agent: what it holds
     Mutation(
         "kill-once",
@@ -362,8 +415,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "key-free-too-early",
         "engines/hosts.py",
-        "        order = self.attempts.pop(key)\n        self.free_keys.append(key)\n",
-        "        order = self.attempts[key]\n        self.free_keys.append(key)\n",
+        "key = self.free_keys.pop() if self.free_keys else len(self.attempts) + 1",
+        "key = len(self.attempts) + 1",
         "two attempts of an agent have one key",
     ),
     Mutation(

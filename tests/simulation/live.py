@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from random import Random
 
+import pytest
 from memory_disk import MemoryDisk, PowerCut
 
 from fastsched.engines.simulated import Command, Faults, SimulatedEngine
@@ -23,6 +24,8 @@ from fastsched.events import (
     CancelRequested,
     Start,
     TaskFailed,
+    TaskPromised,
+    TaskReturned,
     TasksSubmitted,
 )
 from fastsched.graph import CompiledGraph, WorkerTable
@@ -41,7 +44,6 @@ MOST_TURNS = 20_000  # of one history: it must come to its end
 CALM_S = 400.0  # mishaps stop then
 SHORT = 30  # calls of a journal: its history is played with a death at each of them
 ENDS = (None,) * 12 + (Reason.EXIT, Reason.EXIT, Reason.SIGNAL, Reason.OUT_OF_MEMORY, Reason.SPAWN)
-RHYTHM = Rhythm(5.0, 20.0, 3.0)
 
 
 class Crash(BaseException):
@@ -139,17 +141,20 @@ class Book:
 class World(SimulatedEngine):
     """The simulated engine, which looks at every order and every end."""
 
-    def __init__(self, history, seed, faults):
-        super().__init__(seed, history.behave, faults)
+    def __init__(self, history, seed, faults, hold_s):
+        super().__init__(seed, history.behave, faults, hold_s)
         self.history = history
 
     def send(self, orders):
         for order in orders:
             if isinstance(order, Start):
-                self.history.see_start(order, self)
+                self.history.see_order(order)
         super().send(orders)
-        for host in self.hosts.values():
-            self.history.see_load(host)
+
+    def _start(self, host, order):
+        self.history.see_start(order, self)
+        super()._start(host, order)
+        self.history.see_load(host)
 
     def wait_reports(self, timeout_s):
         self.history.play_clients()
@@ -194,7 +199,10 @@ class LiveHistory:
             no_start=random.choice((0.0, 0.2)) * harsh,
             never_up=random.choice((0.0, 0.2)) * harsh,
         )
-        self.engine = World(self, seed, self.faults)
+        promises = Random(f"promises/{seed}")
+        self.rhythm = Rhythm(5.0, 20.0, 3.0, promises.choice((0.01, 200.0, 200.0)))
+        self.engine = World(self, seed, self.faults, promises.choice((5.0, 100.0)))
+        self.alike = promises.choice((None, (1, 64), (0.5, 128)))  # what every task needs, so that one follows another
         plan = {}
         if crash_at is not None:
             plan[crash_at[0]] = crash_at[1]
@@ -224,6 +232,11 @@ class LiveHistory:
     # ---------------------------------------------------------------- the play
 
     def play(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastsched.runtime.loop.SLOW_AGAIN", 1)
+            return self.play_on()
+
+    def play_on(self):
         try:
             while not self.serve():
                 self.counts["crashes"] += 1
@@ -240,7 +253,7 @@ class LiveHistory:
         graph = CompiledGraph(self.first)
         self.journal.open()
         settings = Settings(
-            engine=self.engine, capture=False, policy=self.policy, rhythm=RHYTHM, max_retries=2, timeout=50.0
+            engine=self.engine, capture=False, policy=self.policy, rhythm=self.rhythm, max_retries=2, timeout=50.0
         )
         table = WorkerTable(self.workers, RESERVED_RESOURCES)
         session = Session(
@@ -301,6 +314,7 @@ class LiveHistory:
         self.safe.clear()
         self.see_synced(self.journal.bodies)
         self.written = {(f.task_id, f.attempt) for f in facts if isinstance(f, AttemptStarted)}
+        self.written |= {(f.task_id, 1) for f in facts if isinstance(f, TaskPromised)}
         self.done = {name for (name, _), f in ended.items() if f.reason is None}
 
     def facts(self):
@@ -313,12 +327,17 @@ class LiveHistory:
     def behave(self, order, random):
         return Command(random.uniform(0, 40), random.choice(ENDS), random.random() < 0.2)
 
-    def see_start(self, order, engine):
-        """A command is about to start."""
-        self.counts["attempts"] += 1
-        self.log.update(f"{order.task_id}.{order.attempt}@{order.worker_id} {engine.clock()}\n".encode())
+    def see_order(self, order):
+        """A command is to start, now or later."""
+        self.counts["promised"] += order.after is not None
         attempt = (order.task_id, order.attempt)
         demand(attempt in self.written, f"{order.task_id}.{order.attempt} was sent before it was written")
+
+    def see_start(self, order, engine):
+        """A command is about to start."""
+        self.counts["promises kept"] += order.after is not None
+        self.counts["attempts"] += 1
+        self.log.update(f"{order.task_id}.{order.attempt}@{order.worker_id} {engine.clock()}\n".encode())
         demand(order.task_id not in self.done, f"{order.task_id} had completed, and runs again")
         for host in engine.hosts.values():
             demand(
@@ -334,6 +353,10 @@ class LiveHistory:
             for fact in record.facts if isinstance(record, Turn) else ():
                 if isinstance(fact, AttemptStarted):
                     self.written.add((fact.task_id, fact.attempt))
+                elif isinstance(fact, TaskPromised):
+                    self.written.add((fact.task_id, 1))
+                elif isinstance(fact, TaskReturned):
+                    self.counts["promises returned"] += 1
                 elif isinstance(fact, AttemptEnded) and fact.reason is None:
                     demand((fact.task_id, fact.attempt) in self.ended_well, f"{fact.task_id} did not end well")
                     self.done.add(fact.task_id)
@@ -359,6 +382,8 @@ class LiveHistory:
             for fact in record.facts if isinstance(record, Turn) else ():
                 if isinstance(fact, (AttemptStarted, AttemptEnded)):
                     self.safe.add((type(fact), fact.task_id, fact.attempt))
+                elif isinstance(fact, TaskPromised):
+                    self.safe.add((AttemptStarted, fact.task_id, 1))
 
     def hear(self, events):
         """What a subscriber is told."""
@@ -396,7 +421,7 @@ class LiveHistory:
         what = random.choice(("submit", "submit", "submit", "cancel", "add", "drain", "remove", "pause"))
         self.counts[what] += 1
         if what == "submit":
-            tasks = self.new_tasks(random.randint(1, 6))
+            tasks = self.new_tasks(random.randint(1, 6) * (1 + bool(self.alike)))
             if random.random() < 0.2:
                 tasks.append(Task("wrong", "x", ["nobody"]))
             name = f"batch {len(self.tasks)} {loop.now()}"
@@ -412,11 +437,11 @@ class LiveHistory:
             worker_id = f"w{random.randrange(self.n_workers)}"
             self.ask(what, lambda now: getattr(loop, f"{what}_worker")(worker_id, now))
         elif what == "pause":
-            loop.paused = True
+            loop.pause(True)
             self.script.append(self.engine.clock() + 5 * NS)
             self.script.sort()
         if what != "pause":
-            loop.paused = False
+            loop.pause(False)
 
     def ask(self, name, what):
         self.asked.append((name, self.loop.request(what)))
@@ -424,6 +449,8 @@ class LiveHistory:
     def new_worker(self):
         self.n_workers += 1
         cores, memory = self.random.choice(((1, 512), (2, 1024), (4, 2048), (8, 1024)))
+        if self.alike:
+            cores = min(cores, 2)  # so that tasks queue
         return Worker(f"w{self.n_workers - 1}", cores, memory)
 
     def new_tasks(self, n):
@@ -433,14 +460,14 @@ class LiveHistory:
             self.counts["tasks"] += 1
             task_id = f"t{self.counts['tasks']}"
             among = before + [task.task_id for task in tasks]
-            dependencies = random.sample(among, min(len(among), random.choice((0, 0, 1, 2))))
+            dependencies = random.sample(among, min(len(among), random.choice((0, 0, 1, 2)) // (1 + bool(self.alike))))
+            needs = random.choice((0.5, 1, 1, 2, 4)), random.choice((64, 128, 512, 1024))
             tasks.append(
                 Task(
                     task_id,
                     "x",
                     dependencies,
-                    random.choice((0.5, 1, 1, 2, 4)),
-                    random.choice((64, 128, 512, 1024)),
+                    *(self.alike or needs),
                     priority=random.choice((0, 0, 1)),
                     max_retries=random.choice((None, 0, 5)),
                     timeout=random.choice((None, None, 10.0)),

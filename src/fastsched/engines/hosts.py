@@ -140,9 +140,7 @@ class Host:
             self.pidfd = -1
 
 
-def spawn_agent(
-    mark: Mark, channel: int, worker_id: str, cwd: str | None, spaces: str
-) -> tuple[int, int]:
+def spawn_agent(mark: Mark, channel: int, worker_id: str, cwd: str | None, spaces: str) -> tuple[int, int]:
     """Start an agent, in our own environment; its process id, and a handle. Raises OSError."""
     # Process ids of one namespace are those of another too, and names of temporary files are made of them; so they
     # begin anywhere.
