@@ -200,8 +200,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "cancelled-beside",
         "state.py",
-        "        if self._core.state_of(task) != RUNNING and task not in self._promised:\n            return self._cancel",
-        "        if task not in self._promised:\n            return self._cancel",
+        "        if self._core.state_of(task) != RUNNING and task not in self._promised:\n",
+        "        if task not in self._promised:\n",
         "a running task that is cancelled gives its room away while its command still runs",
     ),
     Mutation(
@@ -371,8 +371,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "cancelled-promise-runs",
         "state.py",
-        "        if task in self._unwanted:\n            self._unwanted.discard(task)\n            self._core.cancel(task, now)\n\n"
-        "    def _link",
+        "        if task in self._unwanted:\n            self._unwanted.discard(task)\n"
+        "            self._core.cancel(task, now)\n\n    def _link",
         "\n    def _link",
         "a promised task that is cancelled is run when it has been returned",
     ),

@@ -358,8 +358,8 @@ CORE_MUTATIONS = (
     Mutation(
         "promised-out-of-turn",
         "_core.pyx",
-        "if best < 0 or self._before(task, best):\n                            best = task\n                        break",
-        "if best < 0:\n                            best = task\n                        break",
+        "if best < 0 or self._before(task, best):\n                            best = task\n" + 24 * " " + "break",
+        "if best < 0:\n                            best = task\n" + 24 * " " + "break",
         "a less urgent task is promised before a more urgent one",
     ),
     Mutation(

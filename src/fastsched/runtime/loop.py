@@ -490,7 +490,7 @@ class Loop:
         for _ in range(min(CANCELLED_AT_ONCE, len(self._unwanted))):
             task_id = self._unwanted.popleft()
             if self.state.status(task_id) is TaskStatus.PENDING:
-                self.cancel(task_id, now)
+                self._absorb(CancelRequested(task_id, now), now)
 
     def _take_last(self, reports: Sequence[Report]) -> None:
         """Book what had ended by itself when everything was stopped, so that it is not run again."""
@@ -536,7 +536,7 @@ class Loop:
     def _note_pace(self, event: AttemptCompleted | AttemptFailed) -> None:
         """Workers are promised what follows when what they run takes less time than to ask for it."""
         presence = self._workers.get(event.worker_id)
-        if presence and self.engine.holds:
+        if presence and self.engine.holds and self._max_fails is None:  # else nothing may start after a failure
             took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
             presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0
 
