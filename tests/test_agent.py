@@ -700,3 +700,26 @@ def test_who_is_left_behind_is_found_though_others_are_young(make_wire, mark):
         assert wire.end_of(3)[0] == 0 and not survivors(mark)
     wire.say(("leave", 0.0))
     assert wire.wait() == 0
+
+
+@linux
+def test_what_is_held_waits_for_what_has_come_and_is_not_started_yet(tmp_path):
+    """Many starts that the agent takes a few at a time, and one that is to follow the last of them."""
+    wire, word = Wire(), tmp_path / "word"
+    try:
+        quick = [order(key, ["true"]) for key in range(1, 100)]
+        last = order(100, f"echo last >> {word}")
+        then = pack_start(101, f"echo then >> {word}", "t101", 1, 1.0, 128, None, None, None, 5.0, None, after=100)
+        for _ in range(5):
+            word.write_text("")
+            wire.say(*quick, last, then)
+            wire.end_of(100)
+            deadline = time.monotonic() + 20
+            while not any(message[1:2] == (101,) for message in wire.heard):
+                assert time.monotonic() < deadline
+                wire.hear()
+            told = next(message for message in wire.heard if message[1:2] == (101,))
+            wire.heard.clear()
+            assert word.read_text() == ("last\nthen\n" if told[0] == "ended" else "last\n")
+    finally:
+        wire.close()

@@ -111,7 +111,7 @@ class FastLane:
         """
 
     def note_start(self, key: int) -> None:
-        """The caller has started an attempt; others may be held until after it."""
+        """The caller is to start an attempt; others may be held until after it."""
 
     def note_end(self, key: int) -> None:
         """An attempt of the caller's is over: start what is held until then. Its end is to be said before `wait`."""

@@ -77,7 +77,11 @@ class Agent:
                 lane.hang_up()
                 self.desert()
             for body in bodies:
-                self.orders[:0] = reversed(unpack(body))
+                orders = unpack(body)
+                for order in orders:
+                    if order[0] == "start":  # later; what is to follow it waits from now on
+                        lane.note_start(order[1])
+                self.orders[:0] = reversed(orders)
             for _ in range(min(len(self.orders), AT_ONCE)):
                 order = self.orders.pop()
                 if order[0] == "start":

@@ -115,7 +115,6 @@ class Custody:
             return
         _, key, _, _, _, _, _, stdout, stderr, _, _, _, timeout_s, grace_s, limit_mb = order
         cgroup, procs = None, -1
-        self.lane.note_start(key)
         try:
             if limit_mb is not None and self.cgroups is not None:
                 cgroup = Cgroup(f"{self.cgroups}-{key}", limit_mb)
