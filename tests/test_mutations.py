@@ -83,6 +83,23 @@ def test_what_is_compiled_into_what():
     assert {"_core", "_tables"} <= set(run.rooms_to_build("_grid.pxd"))
 
 
+def test_what_is_shown_to_which_tests():
+    assert run.files_of("journal") == ["tests/test_journal.py"]
+    assert run.files_of("conformance/loss") == ["tests/conformance/test_loss.py"]
+    assert set(run.files_of("conformance")) > set(run.files_of("conformance/loss"))
+    assert run.files_of("faults") == ["tests/test_faults.py"], "beside it is a folder in which no test is"
+    assert run.suite_for("_core.pyx")[0] == "tests/test_core.py"
+    shown = run.suite_for("engines/local.py")
+    assert shown[:2] == ["tests/test_local.py", "tests/conformance/test_loss.py"] and len(set(shown)) == len(shown)
+    assert [name for names in (*run.NEAREST.values(), run.SUITE) for name in names if not run.files_of(name)] == []
+
+
+def test_every_bug_of_a_run_is_shown_to_the_tests_of_its_room():
+    """Those of the journal were shown to everything but the tests of the journal."""
+    rooms = {Path(mutation.file).stem for mutation in MUTATIONS if mutation.file.startswith(("runtime/", "engines/"))}
+    assert [room for room in sorted(rooms) if not run.files_of(room) and room not in run.NEAREST] == []
+
+
 @pytest.mark.parametrize(
     ("name", "tests"), [("lease-one-short", "test_liveness.py"), ("urgency-priority-reversed", "test_order.py")]
 )

@@ -38,21 +38,28 @@ SUITE = (
     *("resume", "clients", "scheduler", "verbs"),
 )
 NUMBERED = dict(enumerate(MUTATIONS, 1))
-NEAREST = {
+NEAREST = {  # beside the file of the room itself; what is quick comes first
     "_timeline": ("planner",),
     "_order": ("order",),
     "ranks": ("order",),
     "plan": ("planner",),
     "_graphs": ("planner",),
+    "state": ("state_machine",),
     "loop": ("scheduler", "resume", "clients", "simulation"),
+    "scheduler": ("clients",),
+    "session": ("resume", "verbs"),
     "ledger": ("resume", "verbs"),
     "teller": ("clients",),
     "record": ("resume",),
-    "chain": ("journal", "journal_crashes"),
-    "disk": ("journal",),
-    "custody": ("agent", "local"),
-    "capture": ("agent",),
-    "hosts": ("local",),
+    "journal": ("journal_crashes", "resume"),
+    "chain": ("journal_crashes", "journal"),
+    "disk": ("journal", "journal_crashes"),
+    "agent": ("conformance/loss", "local", "faults", "conformance"),
+    "local": ("conformance/loss", "faults", "conformance"),
+    "hosts": ("local", "conformance/commands", "conformance"),
+    "custody": ("agent", "conformance/escapes", "local", "faults", "conformance"),
+    "capture": ("local", "agent", "conformance"),
+    "memory": ("conformance/ends", "local", "faults", "conformance"),
 }
 BUILD = """
 import sys
@@ -158,11 +165,18 @@ def build(folder: Path, rooms: Sequence[str]) -> None:
         raise PlantError(f"{' and '.join(missing or rooms)} cannot be built:\n{said}")
 
 
+def files_of(name: str) -> list[str]:
+    """The files of tests that are called by a name: one, also in a folder ("folder/name"), or all of a folder."""
+    path = TESTS / name
+    file = path.with_name(f"test_{path.name}.py")
+    files = [file] if file.exists() else sorted(path.glob("test_*.py"))
+    return [file.relative_to(ROOT).as_posix() for file in files]
+
+
 def suite_for(file: str) -> list[str]:
     """The files of tests, the one of the room itself first."""
     room = Path(file).stem
-    names = dict.fromkeys([room, *NEAREST.get(room, ()), *SUITE])
-    return [f"tests/test_{name}.py" for name in names if (TESTS / f"test_{name}.py").exists()]
+    return list(dict.fromkeys(test for name in (room, *NEAREST.get(room, ()), *SUITE) for test in files_of(name)))
 
 
 def judge(
@@ -232,19 +246,19 @@ class Base(NamedTuple):
     asleep: set[int]
 
 
-def build_base(work: Path, pool: ThreadPoolExecutor) -> Base:
-    """The copy with all bugs asleep, after it has passed the suite."""
+def build_base(work: Path, pool: ThreadPoolExecutor, tests: Sequence[str]) -> Base:
+    """The copy with all bugs asleep, after it has passed these files of tests."""
     folder, rooms = work / "asleep", native_rooms()
     asleep = plant_together(copy_package(SOURCE, folder, without=[*rooms, "_linux"]))
     engines = ["engines/_linux"] if sys.platform == "linux" else []
     list(pool.map(lambda room: build(folder, [room]), [*rooms, *engines]))
 
     def pass_one(test: str) -> Verdict:
-        notes = work / f"asleep-{Path(test).stem}"
+        notes = work / f"asleep-{test.replace('/', '-')}"
         notes.mkdir()
         return judge(folder, [test], notes=notes, timeout=4 * TIMEOUT)
 
-    for test, verdict in zip(suite_for(""), pool.map(pass_one, suite_for(""))):
+    for test, verdict in zip(tests, pool.map(pass_one, tests)):
         if verdict.caught:
             raise PlantError(f"the unmutated copy does not pass {test}: {verdict.by}")
     return Base(folder, asleep)
@@ -268,7 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun, n_caught = time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as name, ThreadPoolExecutor(options.jobs) as pool:
         work = Path(name).resolve()
-        base = build_base(work, pool)
+        # A test that fails anyway would catch everything: so all that any of them is shown has to pass.
+        shown = dict.fromkeys(test for number in chosen for test in suite_for(NUMBERED[number].file))
+        base = build_base(work, pool, list(shown))
         chosen.sort(key=lambda number: number in base.asleep)  # what is still to be built takes longest: it goes first
         print(f"the unmutated copy passes ({time.monotonic() - begun:.0f} s)", flush=True)
         running = {pool.submit(try_one, number, base, work): NUMBERED[number] for number in chosen}
