@@ -98,6 +98,43 @@ def test_submissions_are_judged_at_once_and_all_or_nothing():
         assert scheduler.submit_all([]) is not None
 
 
+def test_submissions_that_come_together_are_given_their_own_handles():
+    held, go = threading.Event(), threading.Event()
+
+    class Held(InstantEngine):
+        """It keeps its loop waiting until many have submitted."""
+
+        def wait_reports(self, timeout_s):
+            reports = super().wait_reports(timeout_s)
+            held.set()
+            go.wait(20)
+            return reports
+
+    n, k, handles = 6, 3, {}
+    came = [threading.Event() for _ in range(n)]
+
+    def client(i):
+        def tasks():
+            yield from (Task(f"t{i}.{j}", "x") for j in range(k))
+            came[i].set()
+
+        handles[i] = scheduler.submit_all(tasks())
+
+    clients = [threading.Thread(target=client, args=(i,)) for i in range(n)]
+    with Scheduler(ONE, engine=Held(), capture=False) as scheduler:
+        held.wait(20)
+        for thread in clients:
+            thread.start()
+        for event in came:
+            event.wait(20)
+        time.sleep(0.2)  # what they have said is about to be asked for
+        go.set()
+        for thread in clients:
+            thread.join(20)
+        told = {i: [handle.result(20).task_id for handle in of_one] for i, of_one in handles.items()}
+    assert told == {i: [f"t{i}.{j}" for j in range(k)] for i in range(n)}
+
+
 def test_handles_work_with_everything_that_futures_work_with():
     _, scheduler = instant()
     with scheduler:
@@ -161,6 +198,22 @@ def test_events_come_each_once_and_in_order_to_any_number_of_readers():
     ]
     assert [e.at_ns for e in told] == sorted(e.at_ns for e in told)
     assert list(scheduler.events()) == []
+
+
+def test_who_comes_late_hears_nothing_of_what_was_before():
+    """Also where that has not been told to anybody yet."""
+    go = threading.Event()
+    _, scheduler = instant(on_event=lambda _: go.wait(20))
+    early = scheduler.events()
+    with scheduler:
+        scheduler.submit_all([Task("a", "x"), Task("b", "x", ["a"])])
+        wait_until(lambda: scheduler.status("b") is TaskStatus.COMPLETED)
+        scheduler.status("b")  # a turn later whatever is to be told of it waits to be told
+        late = scheduler.events()
+        go.set()
+        scheduler.submit(Task("c", "x")).result(20)
+    ended = {stream: [e.task_id for e in stream if isinstance(e, AttemptCompleted)] for stream in (early, late)}
+    assert ended == {early: ["a", "b", "c"], late: ["c"]}
 
 
 def test_a_listener_that_raises_or_takes_its_time_holds_nobody_up(caplog):

@@ -343,6 +343,20 @@ def test_another_journal_in_its_place_is_found(tmp_path):
     assert kept == [] and damage.n_lost == 10 and "another journal" in str(damage)
 
 
+def test_a_record_of_another_journal_among_its_own_is_found(tmp_path):
+    """It is whole, with a checksum that was right where it came from."""
+    import sqlite3
+
+    keep(tmp_path / "j", given := bodies(10)).close()
+    keep(tmp_path / "k", bodies(10, seed=1)).close()
+    mine = sqlite3.connect(tmp_path / "j" / DATABASE, isolation_level=None)
+    mine.execute("ATTACH ? AS other", (str(tmp_path / "k" / DATABASE),))
+    mine.execute("REPLACE INTO record SELECT * FROM other.record WHERE number = 6")
+    mine.close()
+    kept, damage = read_journal(tmp_path / "j")
+    assert kept == given[:5] and str(damage) == "record 6 was changed" and damage.n_lost == 5
+
+
 def test_a_record_that_changes_while_a_journal_is_held_is_found(tmp_path):
     given = [b"here it is", *bodies(200)]
     keep(tmp_path, given).close()

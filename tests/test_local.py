@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +251,56 @@ def test_without_privilege(asked, mark):
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
+
+
+LATE = """
+    import os, sys
+    from pathlib import Path
+    from fastsched import Worker
+    from fastsched.engines.local import LocalEngine
+    from fastsched.events import AttemptEnded, Start, Stop
+    mark, somebody = sys.argv[1:]
+    engine = LocalEngine(containment="session")
+    engine.open(f"run {mark}", 1.0, 10.0)
+    engine.bring_up(Worker("w", 1, 512), 1)
+    command = f"touch up; while [ ! -e go ]; do sleep 0.02; done; exec ./nap {mark}"
+    words = ["setpriv", f"--reuid={somebody}", "--clear-groups", "sh", "-c", command]
+    while not engine.wait_reports(1.0):
+        pass
+    engine.send([Start("t", "w", 1, 1, words, 1.0, 128, cwd=os.getcwd())])
+    while not os.path.exists("up"):
+        engine.wait_reports(0.02)
+    engine.send([Stop("t", "w", 1, 1, 0.0)])
+    ends = []
+    for _ in range(25):
+        ends += [report for report in engine.wait_reports(0.02) if isinstance(report, AttemptEnded)]
+    Path("go").touch()
+    print("it was killed" if ends else "it could not be killed")
+    for _ in range(500):
+        ends = ends or [report for report in engine.wait_reports(0.02) if isinstance(report, AttemptEnded)]
+    print(ends[0].reason, ends[0].signal) if ends else print("it goes on")
+    engine.close(0.0)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="skipped: it takes root, and setpriv")
+def test_what_cannot_be_killed_yet_is_killed_when_it_can_be(mark):
+    """A command that is somebody else's for a while, as under sudo: nobody without the privilege can signal it."""
+    folder = Path("/tmp") / f"fastsched-{uuid.uuid4().hex}"  # where others may look
+    folder.mkdir()
+    os.chmod(folder, 0o777)
+    without = ["setpriv", "--inh-caps=-kill", "--bounding-set=-kill"]
+    try:
+        shutil.copy(shutil.which("sleep"), folder / "nap")
+        os.chmod(folder / "nap", 0o4755)  # who executes it may be signalled by root again
+        if os.statvfs(folder).f_flag & os.ST_NOSUID or subprocess.run([*without, "true"]).returncode:
+            pytest.skip("skipped: such privileges are not to be had here")
+        code = [sys.executable, "-c", textwrap.dedent(LATE), mark, "54322"]
+        done = subprocess.run([*without, *code], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.stdout == "it could not be killed\nCANCELLED 9\n", done.stderr
+        assert not survivors(mark)
+    finally:
+        shutil.rmtree(folder)
 
 
 # ---------------------------------------------------------------- what it takes

@@ -149,6 +149,20 @@ def test_orders_in_one_letter_are_all_done(field):
     assert [field.end_of(f"t{i}").exit_code for i in range(100)] == [i % 7 for i in range(100)]
 
 
+def test_an_end_is_of_its_own_attempt_whatever_has_ended_before(field):
+    """What an engine calls attempts by may be used again, for one at a time."""
+    for i in range(3):
+        field.start(f"before{i}", "true")
+    for i in range(3):
+        field.end_of(f"before{i}")
+    field.start("slow", "while [ ! -e go ]; do sleep 0.05; done; exit 100", cwd=os.getcwd())
+    for i in range(10):
+        field.start(f"t{i}", f"sleep 0.{i % 3}; exit {i}")
+    assert [field.end_of(f"t{i}").exit_code for i in range(10)] == list(range(10))
+    Path("go").touch()
+    assert field.end_of("slow").exit_code == 100 and not field.ends()
+
+
 def test_long_commands_and_large_environments_arrive(field, tmp_path):
     out = tmp_path / "out"
     env = {f"LARGE_{i}": "x" * 50_000 for i in range(8)}

@@ -415,8 +415,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "key-free-too-early",
         "engines/hosts.py",
-        "key = self.free_keys.pop() if self.free_keys else len(self.attempts) + 1",
-        "key = len(self.attempts) + 1",
+        "key = self.free_keys.pop() if self.free_keys",
+        "key = self.free_keys[-1] if self.free_keys",
         "two attempts of an agent have one key",
     ),
     Mutation(
