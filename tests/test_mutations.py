@@ -117,3 +117,12 @@ def test_a_planted_bug_is_caught_and_without_it_the_copy_passes(tmp_path, name, 
 def test_tests_that_do_not_meet_the_copy_are_an_error(tmp_path):
     with pytest.raises(run.PlantError, match="is imported from"):
         run.judge(tmp_path, ["tests/test_liveness.py"])
+
+
+def test_a_test_that_hangs_is_a_catch_and_its_log_says_where(tmp_path):
+    run.copy_package(INSTALLED, tmp_path)
+    hanging = tmp_path / "test_hanging.py"
+    hanging.write_text("def test_it():\n    sum(iter(int, 1))\n")
+    verdict = run.judge(tmp_path, [str(hanging)], hang=1.0)
+    assert verdict.caught and verdict.by.startswith("hang: ") and verdict.by.endswith("test_hanging.py::test_it")
+    assert "in test_it" in (tmp_path / "log.txt").read_text() and verdict.seconds < 20

@@ -1,11 +1,12 @@
 """A pytest plugin for the runs against a mutated copy.
 
 It makes sure that the package which is tested is that copy, and notes which test found what is wrong, also where the
-process does not live to tell.
+process does not live to tell. A test that hangs, be it in native code, is ended, and the log says where it did.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 NOT_THE_COPY = 97  # exit code
 MEMORY = 4 << 30  # bytes that a mutant may take before that counts as wrong
+LOG = os.dup(2)  # later it is captured
 
 
 def pytest_configure(config):
@@ -46,6 +48,7 @@ def note(what, nodeid):
 
 def pytest_runtest_logstart(nodeid):
     note("running", nodeid)
+    faulthandler.dump_traceback_later(float(os.environ["FASTSCHED_MUTANT_HANG"]), exit=True, file=LOG)  # with code 1
 
 
 def pytest_runtest_logreport(report):

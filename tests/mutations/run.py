@@ -32,7 +32,8 @@ ROOT = TESTS.parent
 SOURCE = ROOT / "src" / "fastsched"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 WORLDS = "800"
-TIMEOUT = 240  # seconds for the tests of one mutant: a hang is a catch
+HANG = 120  # seconds for one test: a hang is a catch
+TIMEOUT = 900  # seconds for all tests of one mutant, where it hangs outside of them
 SUITE = (
     *("core", "planner", "state", "explain", "policy", "order", "graph", "arrays", "liveness", "simulation"),
     *("resume", "clients", "scheduler", "verbs"),
@@ -57,7 +58,7 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "agent": ("conformance/loss", "local", "faults", "conformance"),
     "local": ("conformance/loss", "faults", "conformance"),
     "hosts": ("local", "conformance/commands", "conformance"),
-    "custody": ("agent", "conformance/escapes", "local", "faults", "conformance"),
+    "custody": ("agent", "local", "conformance/ends", "conformance", "faults"),
     "capture": ("local", "agent", "conformance"),
     "memory": ("conformance/ends", "local", "faults", "conformance"),
 }
@@ -180,11 +181,11 @@ def suite_for(file: str) -> list[str]:
 
 
 def judge(
-    folder: Path, tests: Sequence[str], *, number: int = 0, notes: Path | None = None, timeout: float = TIMEOUT
+    folder: Path, tests: Sequence[str], *, number: int = 0, notes: Path | None = None, hang: float = HANG
 ) -> Verdict:
     """Run tests against the copy in this folder until one fails; what they say goes to `notes`, or there as well.
 
-    `number`: of the bug that is to be awake, where the copy has many.
+    `number`: of the bug that is to be awake, where the copy has many. `hang`: seconds that one test may take.
 
     Raises:
         PlantError: where they did not run, or not against the copy.
@@ -203,13 +204,14 @@ def judge(
         "FASTSCHED_MUTANT_ROOMS": " ".join(imported),
         "FASTSCHED_MUTANT_NOTE": str(note),
         "FASTSCHED_MUTANT_NUMBER": str(number),
+        "FASTSCHED_MUTANT_HANG": str(hang),
     }
     command = [sys.executable, "-m", "pytest", "-x", "--tb=short", "-p", "mutations.guard", "-p", "no:cacheprovider"]
     how = ""
     with log.open("w") as out:
         try:
             code = subprocess.run(
-                [*command, *tests], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, timeout=timeout
+                [*command, *tests], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, timeout=TIMEOUT
             ).returncode
         except subprocess.TimeoutExpired:
             code, how = 1, "hang: "
@@ -220,7 +222,7 @@ def judge(
     if not test or (code not in (1, 2) and 0 < code < 128):
         raise PlantError(f"the tests did not run:\n{log.read_text()[-3000:]}")
     if not how and what != "failed":
-        how = "crash: "
+        how = "hang: " if code == 1 else "crash: "  # the guard ends a hang with 1
     return Verdict(True, how + test.removeprefix("tests/"), seconds)
 
 
@@ -256,7 +258,7 @@ def build_base(work: Path, pool: ThreadPoolExecutor, tests: Sequence[str]) -> Ba
     def pass_one(test: str) -> Verdict:
         notes = work / f"asleep-{test.replace('/', '-')}"
         notes.mkdir()
-        return judge(folder, [test], notes=notes, timeout=4 * TIMEOUT)
+        return judge(folder, [test], notes=notes)
 
     for test, verdict in zip(tests, pool.map(pass_one, tests)):
         if verdict.caught:
