@@ -376,6 +376,48 @@ LIVE_MUTATIONS = (
         "\n    def _link",
         "a promised task that is cancelled is run when it has been returned",
     ),
+    Mutation(
+        "held-and-started",
+        "engines/_lane.pxi",
+        "if not plain.after or before.stage != OPEN:",
+        "if True:",
+        "what is to follow an attempt starts beside it",
+    ),
+    Mutation(
+        "crossed-return",
+        "engines/_lane.pxi",
+        "if plain.after and before.stage == GIVEN_BACK:",
+        "if False:",
+        "what is to follow something that is on its way back starts, and is unheard of",
+    ),
+    Mutation(
+        "held-for-ever",
+        "engines/_lane.pxi",
+        "        slot.until = clock() + HOLD_S\n        self._next_return = min(self._next_return, slot.until)\n",
+        "        slot.until = clock() + HOLD_S\n",
+        "what waits for something slow waits as long",
+    ),
+    Mutation(
+        "failures-overtake-ends",
+        "engines/_lane.pxi",
+        "            return\n        self._write_ends()\n",
+        "            return\n",
+        "an end is told before the one that it follows, and is taken for a stale one",
+    ),
+    Mutation(
+        "returned-first-to-last",
+        "engines/_lane.pxi",
+        "        while self._slots[last].behind:\n            last = self._slots[last].behind\n",
+        "",
+        "what is to follow something that is given back is forgotten",
+    ),
+    Mutation(
+        "passed-what-waits",
+        "engines/agent.py",
+        "                        lane.note_start(order[1])\n",
+        "                        pass\n",
+        "what is to follow an attempt that is not started yet starts before it",
+    ),
     # the agent: what it holds
     Mutation(
         "kill-once",

@@ -56,6 +56,7 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "chain": ("journal_crashes", "journal"),
     "disk": ("journal", "journal_crashes"),
     "agent": ("conformance/loss", "local", "faults", "conformance"),
+    "_lane": ("conformance/promises", "agent", "conformance", "local"),
     "local": ("conformance/loss", "faults", "conformance"),
     "hosts": ("local", "conformance/commands", "conformance"),
     "custody": ("agent", "local", "conformance/ends", "conformance", "faults"),
@@ -107,6 +108,8 @@ def native_rooms() -> list[str]:
 
 def rooms_to_build(file: str) -> list[str]:
     """The native rooms into which this file is compiled."""
+    if file.endswith(".pxi"):
+        return ["engines/_linux"]
     if not file.endswith((".pyx", ".pxd")):
         return []
     if file.endswith(".pyx"):
@@ -126,7 +129,7 @@ def cimported(file: str, seen: set[str]) -> set[str]:
 def copy_package(source: Path, folder: Path, without: Sequence[str] = ()) -> Path:
     """A copy of the package in this folder, without the builds of some rooms. Answers where it stands."""
     package = folder / "fastsched"
-    stale = [f"{room}.*{end}" for room in without for end in (".so", ".pyd")]
+    stale = [f"{Path(room).name}.*{end}" for room in without for end in (".so", ".pyd")]
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__", "*.c", *stale))
     return package
 
