@@ -427,7 +427,7 @@ class Loop:
         """A worker is gone: as it was told, or it is brought up again, later each time that nothing comes of it."""
         worker_id = report.worker_id
         self._liveness.forget(worker_id)
-        was_up, presence.is_up = presence.is_up, False
+        was_up, presence.is_up, presence.n_quick = presence.is_up, False, 0
         if presence.leaving or presence.draining:
             self._part_from(worker_id, now)
             return
