@@ -783,6 +783,22 @@ def test_a_worker_that_is_slow_is_promised_nothing(tmp_path):
     )
 
 
+def test_a_worker_that_gave_something_back_is_promised_nothing_for_a_while(tmp_path):
+    play(
+        tmp_path,
+        [Task(name, "x") for name in "abcd"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None)),
+        then([TaskReturned(name, "w", 1) for name in "dc"], ("b", None), ("c", "b"), ("d", "c"), seconds=0.1),
+        then([ok("b", "w")], seconds=1.0),
+        then([ok("c", "w")], ("c", None), do=lambda engine: engine.loop.submit([Task("e", "x")], [])),
+        then([ok("d", "w")], ("d", None)),
+        then([ok("e", "w")], ("e", None)),
+        engine_of=HoldingEngine,
+    )
+
+
 def test_a_pause_recalls_what_was_promised_and_what_has_begun_counts(tmp_path):
     play(
         tmp_path,

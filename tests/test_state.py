@@ -388,6 +388,43 @@ def test_a_worker_is_drained_when_it_has_done_what_it_was_promised():
     assert state.absorb(AttemptEnded("c", "w", 1, None, 0), 6)[1:] == [WorkerLeft("w", 6)]
 
 
+def test_one_task_is_promised_behind_one_that_is_named_twice():
+    state = open_state([Task(task_id, "x") for task_id in "abc"], [Worker("w", 1, 128)])
+    join(state, "w")
+    state.decide(0)
+    assert state.promise(["a", "a"], 1, 1) == [TaskPromised("b", "w", "a", 1)]
+    assert state.promise(["a", "a"], 2, 1) == [TaskPromised("c", "w", "b", 1)]
+
+
+def with_orphans(**options) -> State:
+    """`a` runs; `b` was returned, and of `c` and `d`, which were to follow it, nothing is known."""
+    state = promised_row(**options)
+    assert state.promise(["a"], 3, 1) == [TaskPromised("d", "w", "c", 1)]
+    state.absorb(TaskReturned("b", "w", 1), 2)
+    return state
+
+
+def test_what_was_to_follow_something_returned_is_free_when_the_worker_is_lost():
+    state = with_orphans()
+    state.absorb(CancelRequested("c", 2), 2)
+    events = state.absorb(WorkerLost("w", "silent", 3, True), 3)
+    assert events[-1] == TaskFailed("c", 3, Reason.CANCELLED) and state.n_promised == 0
+    state.absorb(WorkerJoined("w", 4), 4)
+    for at, (task_id, attempt) in enumerate([("a", 2), ("b", 1), ("d", 1)], 4):
+        assert state.decide(at) == [AttemptStarted(task_id, "w", attempt, at)]
+        ended = AttemptEnded(task_id, "w", attempt, None, 0)
+        assert state.absorb(ended, at) == [AttemptCompleted(task_id, "w", attempt, at)]
+    state.check()
+
+
+def test_a_draining_worker_can_be_lost_with_promises_that_follow_nothing():
+    state = with_orphans()
+    state.absorb(WorkerDraining("w", 3), 3)
+    state.absorb(AttemptEnded("a", "w", 1, None, 0), 4)
+    assert state.absorb(WorkerLeft("w", 5), 5)[0] == WorkerLeft("w", 5) and state.n_promised == 0
+    state.check()
+
+
 def test_promises_that_cannot_be_are_refused():
     state = promised_row()
     with pytest.raises(InternalError, match="another task does already"):

@@ -164,8 +164,11 @@ class Facts(Tables):
             InternalError: where it was promised to nobody.
         """
 
-    def promise_returned(self, task: int, now: int) -> None:
-        """Book that a promised task is ready again. Raises InternalError where it was promised to nobody."""
+    def promise_returned(self, task: int, now: int, leaves: bool = True) -> None:
+        """Book that a promised task is ready again. Raises InternalError where it was promised to nobody.
+
+        leaves: the worker goes if it drains, and nothing else is left there; else it is about to be booked as gone.
+        """
 
     def finished(self, task: int, attempt: int, incarnation: int, now: int) -> bool:
         """Book that an attempt completed. False, and nothing is booked, where the report is stale.

@@ -146,14 +146,15 @@ cdef class Facts(Tables):
         self._show(worker)
         return self.row(task).attempt
 
-    def promise_returned(self, int32_t task, now):
+    def promise_returned(self, int32_t task, now, bint leaves=True):
         """Book that a promised task is ready again. See the .pyi."""
         cdef int32_t worker
         self._check_open(now)
         self._check_promised(task)
         worker = self._break_promise(task)
         self._book_ready(task)
-        self._leave_drained(worker)
+        if leaves:
+            self._leave_drained(worker)
 
     cdef void _check_promised(self, int32_t task) except *:
         if not 0 <= task < self.n_tasks or not self.promised[task]:

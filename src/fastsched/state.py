@@ -207,7 +207,7 @@ class State:
         now = index(now)
         shares: dict[int, int] = {}  # by worker: how many may follow each task that runs there
         chains: list[list[int]] = []  # of each task: how many follow it, the last of them, and its worker
-        for task in map(self._task.__getitem__, task_ids):
+        for task in dict.fromkeys(map(self._task.__getitem__, task_ids)):
             if self._core.state_of(task) != RUNNING:
                 continue  # it has ended meanwhile
             _, worker = self._core.attempt_of(task)
@@ -418,7 +418,11 @@ class State:
                 task = following
         for task in [task for task, (where, _) in self._promised.items() if where == worker]:
             del self._promised[task]
-            self._core.promise_returned(task, now)
+            self._following.pop(task, None)
+            self._core.promise_returned(task, now, leaves=False)
+            if task in self._unwanted:
+                self._unwanted.discard(task)
+                self._core.cancel(task, now)
         return events
 
     def _cancel(self, task_id: str, now: int, message: str) -> list[Event]:

@@ -79,6 +79,14 @@ def test_an_order_behind_one_that_is_on_its_way_back_is_given_back(holder):
     assert not Path("word").exists()
 
 
+def test_an_order_behind_one_that_has_come_back_comes_back(holder):
+    send(holder, ("a", "sleep 0.3"), ("b", write("word")))
+    told_of(holder, "b")
+    send(holder, ("c", write("word")), first_after="b")  # it was kept back for want of room on the disk, say
+    assert isinstance(told_of(holder, "c")[0], TaskReturned)
+    assert holder.end_of("a").reason is None and not Path("word").exists()
+
+
 def test_an_order_behind_one_that_has_ended_starts_at_once(holder):
     send(holder, ("a", "exit 0"))
     time.sleep(0.2)

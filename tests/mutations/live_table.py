@@ -214,8 +214,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "lost-and-retried",
         "state.py",
-        "            if task in self._unwanted:\n                self",
-        "            if False:\n                self",
+        "            attempt = self._core.attempt_of(task)[0]\n            if task in self._unwanted:",
+        "            attempt = self._core.attempt_of(task)[0]\n            if False:",
         "a task that is cancelled while its worker is lost is tried again",
     ),
     # the journal: what is kept, and what is found of damage
@@ -350,7 +350,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "promises-to-the-slow",
         "runtime/loop.py",
-        "presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0",
+        "presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)",
         "presence.n_quick += 1",
         "tasks wait behind slow ones, and are given back",
     ),

@@ -88,6 +88,7 @@ class LocalEngine:
         self.last_agent = 0  # its number
         self.n_files = 0  # the soft limit of descriptors that commands are given, where this process has raised its own
         self.pending: list[Report] = []
+        self.returned: set[str] = set()  # tasks that were given back since orders were sent last
         self.next_sign = 0.0  # of life, for the agents
         self.silence_s, self.silence_over = 0.0, -SILENCE_TOLD_S  # how long it was, and until when
         self.hurried = False
@@ -148,7 +149,6 @@ class LocalEngine:
     def send(self, orders: Sequence[Order]) -> None:
         """Pass each order to the agent of its worker."""
         touched = []
-        returned: set[str] = set()  # what has come in vain
         for order in orders:
             host = self.hosts.get(order.worker_id)
             if host is None or host.loss or host.incarnation != order.incarnation:
@@ -156,13 +156,14 @@ class LocalEngine:
             if not host.queue:
                 touched.append(host)
             if isinstance(order, Start):
-                self._queue_start(host, order, returned)
+                self._queue_start(host, order)
             elif isinstance(order, Recall):
                 host.queue.append(("recall",))
             else:
                 key = host.keys.get(order.task_id, 0)
                 if key and host.attempts[key].attempt == order.attempt:
                     host.queue.append(("stop", key, order.grace_s))
+        self.returned.clear()
         for host in touched:
             self._flush(host)
 
@@ -352,20 +353,24 @@ class LocalEngine:
 
     # ------------------------------------------------------------ messages
 
-    def _queue_start(self, host: Host, order: Start, returned: set[str]) -> None:
+    def _queue_start(self, host: Host, order: Start) -> None:
         key = host.new_key(order)
         if not key:
             text = f"{MOST_KEYS:,} attempts run there already"
             self.pending.append(make_end(order, None, None, "SPAWN", text))
             return
-        # All that was read is known to who sends this: what has no key has ended, or is returned here.
+        # What has no key has ended, or was given back: that may be known by now, and this order have been waiting.
         after = host.keys.get(order.after, 0) if order.after else 0
         start = make_start(key, after, order, with_cgroup=self.cgroups is not None)
-        if order.after in returned or (after and not isinstance(start, bytes)):
-            returned.add(order.task_id)
-            self.pending.append(host.give_back(key))
+        if (after and not isinstance(start, bytes)) or (not after and order.after in self.returned):
+            self._give_back(host, key)
         else:
             host.queue.append(start)
+
+    def _give_back(self, host: Host, key: int) -> None:
+        """Report that an attempt which was to be held is not going to be started."""
+        self.returned.add(host.attempts[key].task_id)
+        self.pending.append(host.give_back(key))
 
     def _flush(self, host: Host) -> None:
         """Send what fits; the poller says when to go on."""
@@ -417,7 +422,7 @@ class LocalEngine:
             if message[0] == "ended":
                 self.pending.append(host.end(*message[1:]))
             elif message[0] == "returned":
-                self.pending.append(host.give_back(message[1]))
+                self._give_back(host, message[1])
             else:
                 self.pending.append(WorkerHeard(host.worker_id, message[0] == "up", host.incarnation))
 

@@ -538,7 +538,8 @@ class Loop:
         presence = self._workers.get(event.worker_id)
         if presence and self.engine.holds and self._max_fails is None:  # else nothing may start after a failure
             took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
-            presence.n_quick = presence.n_quick + 1 if took_ns < self.rhythm.quick_s * NS else 0
+            is_quick = took_ns < self.rhythm.quick_s * NS
+            presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)
 
     def _promise(self, now: int) -> None:
         """Promise what follows to workers that are quick."""
