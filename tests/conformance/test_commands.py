@@ -153,9 +153,9 @@ def test_an_end_is_of_its_own_attempt_whatever_has_ended_before(field):
     """What an engine calls attempts by may be used again, for one at a time."""
     for i in range(3):
         field.start(f"before{i}", "true")
+    field.start("slow", "while [ ! -e go ]; do sleep 0.05; done; exit 100", cwd=os.getcwd())
     for i in range(3):
         field.end_of(f"before{i}")
-    field.start("slow", "while [ ! -e go ]; do sleep 0.05; done; exit 100", cwd=os.getcwd())
     for i in range(10):
         field.start(f"t{i}", f"sleep 0.{i % 3}; exit {i}")
     assert [field.end_of(f"t{i}").exit_code for i in range(10)] == list(range(10))

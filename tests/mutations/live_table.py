@@ -462,6 +462,13 @@ LIVE_MUTATIONS = (
         "two attempts of an agent have one key",
     ),
     Mutation(
+        "keys-counted",
+        "engines/hosts.py",
+        "key = self.free_keys.pop() if self.free_keys else len(self.attempts) + 1",
+        "key = len(self.attempts) + 1",
+        "when others have ended, an attempt is given the key of one that runs",
+    ),
+    Mutation(
         "lease-not-kept",
         "engines/agent.py",
         "if now - self.lane.heard > self.lease_s and not self.lane.has_input():",
