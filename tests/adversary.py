@@ -44,14 +44,17 @@ class Adversary:
             "seed": rng.getrandbits(64),
             "quarantine_after": rng.choice([0, 1, 1, 2, 3]),
             "probation": rng.choice([0, SECOND, 10 * SECOND]),
-            "reserve_after": rng.choice([-1, 0, 0, SECOND]),
+            "reserve_after": rng.choice([-1, 0, 0, SECOND, 4 * SECOND]),
         }
+        self.luck = luck = random.Random(f"promises/{seed}")
+        self.promises = luck.random() < 0.4  # only where no room can be reserved
+        if self.promises:
+            options["reserve_after"] = -1
         grid = rng.choice([1, 3, 512])
         self.core = Core(n_resources=self.k, pivot=self.pivot, many_workers=grid, tell_stuck=True, **options)
         self.machine = Machine(self.k, **options)
         self.amounts = rng.choice([(0, 1, 2, 4), (1,), (1, 2, 3, 5, 8), tuple(range(40))])
-        self.alike = [rng.choice(self.amounts) for _ in range(self.k)]
-        self.share_alike = rng.choice([0.0, 0.4, 1.0, 1.0])  # of the tasks that come together
+        self.alike = [luck.choice(self.amounts) for _ in range(self.k)]  # what runs is followed by what is like it
 
     def run(self, steps: int) -> None:
         """Play a history of so many steps, then let it come to its end without further mishaps."""
@@ -59,10 +62,13 @@ class Adversary:
         self.add_tasks()
         moves = [self.assign] * 6 + [self.end_attempt] * 8 + [self.pass_time] * 4 + [
             self.add_tasks, self.add_tasks, self.add_workers, self.move_worker, self.move_worker, self.report_stale,
-            *[self.promise] * 6, *[self.return_promised] * 2,
         ]  # fmt: skip
         for _ in range(steps):
             self.rng.choice(moves)()
+            if self.promises and self.luck.random() < 0.5:
+                self.promise()
+            if self.luck.random() < 0.1:
+                self.return_promised()
             if self.rng.random() < 0.02:
                 self.cancel()
             self.compare()
@@ -102,7 +108,7 @@ class Adversary:
         ]  # fmt: skip
         demand = np.array([[rng.choice(self.amounts) for _ in range(self.k)] for _ in range(m)], dtype=np.int32)
         demand = demand.reshape(m, self.k)
-        if rng.random() < self.share_alike:  # what runs is then followed by what is like it
+        if self.promises and self.luck.random() < 0.7:
             demand[:] = self.alike
         duration = np.array([rng.choice([0, 1, 2, 9]) * SECOND for _ in range(m)], dtype=np.int64)
         priority = np.array([rng.choice([0, 0, 0, 1, -3]) for _ in range(m)], dtype=np.int64)
@@ -162,11 +168,11 @@ class Adversary:
         if not running:
             return
         self.assign()
-        like = self.rng.choice(running)
-        worker, n = self.machine.tasks[like].worker, self.rng.choice([1, 2, 9])
+        like = self.luck.choice(running)
+        worker, n = self.machine.tasks[like].worker, self.luck.choice([1, 2, 9])
         self.machine.advance(self.now)
         promised = self.machine.promise(worker, like, n)
-        if self.rng.random() < 0.3:
+        if self.luck.random() < 0.3:
             for i in promised:
                 self.core.promise_made(i, worker, self.now)
         else:
@@ -176,7 +182,7 @@ class Adversary:
     def return_promised(self) -> None:
         promised = list(self.machine_promises())
         if promised:
-            i = self.rng.choice(promised)
+            i = self.luck.choice(promised)
             self.core.promise_returned(i, self.now)
             self.machine.advance(self.now)
             self.machine.return_promised(i)

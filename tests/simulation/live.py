@@ -202,7 +202,7 @@ class LiveHistory:
         promises = Random(f"promises/{seed}")
         self.rhythm = Rhythm(5.0, 20.0, 3.0, promises.choice((0.01, 200.0, 200.0)))
         self.engine = World(self, seed, self.faults, promises.choice((5.0, 100.0)))
-        self.alike = promises.choice((None, (1, 64), (0.5, 128)))  # what every task needs, so that one follows another
+        self.alike = promises.choice((None, None, (1, 64), (0.5, 128)))  # what every task needs; None: as it comes
         plan = {}
         if crash_at is not None:
             plan[crash_at[0]] = crash_at[1]
