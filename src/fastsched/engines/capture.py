@@ -105,6 +105,11 @@ def rescue(folder: str, agent: int, key: int, files: tuple[str | None, str | Non
                 os.unlink(outlet)
         except OSError:
             pass  # there is none
+        try:
+            if path is not None and not os.stat(path).st_size:
+                os.unlink(path)
+        except OSError:
+            pass  # there is none, or it was taken away
 
 
 def move(fd: int, start: int, to: int, end: int) -> None:
