@@ -102,7 +102,13 @@ def test_submissions_that_come_together_are_given_their_own_handles():
     held, go = threading.Event(), threading.Event()
 
     class Held(InstantEngine):
-        """It keeps its loop waiting until many have submitted."""
+        """It keeps its loop waiting until many have submitted: it is woken for each."""
+
+        n_woken = 0
+
+        def wake(self):
+            self.n_woken += 1
+            super().wake()
 
         def wait_reports(self, timeout_s):
             reports = super().wait_reports(timeout_s)
@@ -111,23 +117,18 @@ def test_submissions_that_come_together_are_given_their_own_handles():
             return reports
 
     n, k, handles = 6, 3, {}
-    came = [threading.Event() for _ in range(n)]
 
     def client(i):
-        def tasks():
-            yield from (Task(f"t{i}.{j}", "x") for j in range(k))
-            came[i].set()
-
-        handles[i] = scheduler.submit_all(tasks())
+        handles[i] = scheduler.submit_all([Task(f"t{i}.{j}", "x") for j in range(k)])
 
     clients = [threading.Thread(target=client, args=(i,)) for i in range(n)]
-    with Scheduler(ONE, engine=Held(), capture=False) as scheduler:
+    engine = Held()
+    with Scheduler(ONE, engine=engine, capture=False) as scheduler:
         held.wait(20)
+        before = engine.n_woken
         for thread in clients:
             thread.start()
-        for event in came:
-            event.wait(20)
-        time.sleep(0.2)  # what they have said is about to be asked for
+        wait_until(lambda: engine.n_woken == before + n)
         go.set()
         for thread in clients:
             thread.join(20)

@@ -747,19 +747,21 @@ def then(reports, *wanted, seconds=0.001, do=None):
     return step
 
 
+def play_quick(tmp_path, tasks, *script, **more):
+    """One worker has room for one task at a time, and the first of them, `a`, was quick."""
+    begin = (0.1, [up("w")]), then([ok("a", "w")], ("a", None))
+    return play(tmp_path, tasks, [Worker("w", 1, 128)], *begin, *script, engine_of=HoldingEngine, **more)
+
+
 def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
     tasks = [Task(name, "x") for name in "abcde"]
-    engine, told, _ = play(
+    engine, told, _ = play_quick(
         tmp_path,
         tasks,
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([ok("b", "w"), ok("c", "w")], ("b", None), ("c", "b"), ("d", "c"), ("e", "d")),
         then([TaskReturned("e", "w", 1)], seconds=1.0),
         then([ok("d", "w")]),
         then([ok("e", "w")], ("e", None)),
-        engine_of=HoldingEngine,
     )
     starts = [event.task_id for event in told if isinstance(event, AttemptStarted)]
     assert starts == list("abcde") and not sent(engine)
@@ -784,75 +786,55 @@ def test_a_worker_that_is_slow_is_promised_nothing(tmp_path):
 
 
 def test_a_worker_that_gave_something_back_is_promised_nothing_for_a_while(tmp_path):
-    play(
+    play_quick(
         tmp_path,
         [Task(name, "x") for name in "abcd"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([TaskReturned(name, "w", 1) for name in "dc"], ("b", None), ("c", "b"), ("d", "c"), seconds=0.1),
         then([ok("b", "w")], seconds=1.0),
         then([ok("c", "w")], ("c", None), do=lambda engine: engine.loop.submit([Task("e", "x")], [])),
         then([ok("d", "w")], ("d", None)),
         then([ok("e", "w")], ("e", None)),
-        engine_of=HoldingEngine,
     )
 
 
 def test_a_pause_recalls_what_was_promised_and_what_has_begun_counts(tmp_path):
-    play(
+    play_quick(
         tmp_path,
         [Task(name, "x") for name in "abcd"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([], ("b", None), ("c", "b"), ("d", "c"), do=lambda engine: engine.loop.pause(True)),
         then([ok("b", "w"), TaskReturned("d", "w", 1), ok("c", "w")], Recall("w", 1)),
         then([], do=lambda engine: engine.loop.pause(False)),
         then([ok("d", "w")], ("d", None)),
-        engine_of=HoldingEngine,
     )
 
 
 def test_a_promised_task_that_is_cancelled_is_stopped(tmp_path):
-    _, _, loop = play(
+    _, _, loop = play_quick(
         tmp_path,
         [Task(name, "x") for name in "abc"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([], ("b", None), ("c", "b"), do=lambda engine: engine.loop.cancel("c", engine.loop.now())),
         then([TaskReturned("c", "w", 1), ok("b", "w")], Stop("c", "w", 1, 1, 2.0)),
-        engine_of=HoldingEngine,
     )
     assert loop.explain("c").reason is Reason.CANCELLED and loop.explain("b").status is TaskStatus.COMPLETED
 
 
 def test_nothing_is_promised_where_nothing_is_to_start_after_a_failure(tmp_path):
-    _, _, loop = play(
+    _, _, loop = play_quick(
         tmp_path,
         [Task(name, "x", max_retries=0) for name in "abc"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([AttemptEnded("b", "w", 1, Reason.EXIT, 1)], ("b", None)),
-        engine_of=HoldingEngine,
         max_fails=1,
     )
     assert loop.explain("c").reason is Reason.CANCELLED
 
 
 def test_what_was_promised_to_a_worker_that_is_lost_is_started_elsewhere(tmp_path):
-    _, _, loop = play(
+    _, _, loop = play_quick(
         tmp_path,
         [Task(name, "x") for name in "abc"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
-        then([ok("a", "w")], ("a", None)),
         then([WorkerLost("w", "gone")], ("b", None), ("c", "b")),
         (0.1, [up("w")]),
         then([ok("b", "w", 2)], ("b", None)),
         then([ok("c", "w", 2)], ("c", None)),
-        engine_of=HoldingEngine,
     )
     assert [attempt.reason for attempt in loop.ledger.attempts.of_task(2)] == [Reason.WORKER_LOST, None]

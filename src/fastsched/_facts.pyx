@@ -218,7 +218,9 @@ cdef class Facts(Tables):
             self._measure_most()
         for task in range(self.n_tasks):
             if self.row(task).state != READY:
-                if untold or self.promised[task] or (self.row(task).state != WAITING and self.row(task).state != DELAYED):
+                if untold or (self.row(task).state != WAITING and self.row(task).state != DELAYED):
+                    continue
+                if self.promised[task]:
                     continue
             elif untold and self.told_stuck[task]:
                 continue
@@ -450,10 +452,9 @@ cdef class Facts(Tables):
         if self.shown[worker]:
             self._take_room(task, worker, -1)
             self._touch(worker)
-        elif self.draining[worker] and self._is_idle(worker):
-            self._leave_drained(worker)
         elif self.live[worker]:
             self._show(worker)
+            self._leave_drained(worker)
 
     cdef void _book_completed(self, int32_t task) noexcept nogil:
         # The open attempt succeeded: dependents that waited for nothing else are ready.

@@ -609,7 +609,8 @@ cdef class Tables:
         }
         return {name: np.asarray(view) for name, view in views.items()} | {
             "cell_head": np.asarray(self.cell_head) if self.gridded else None,
-            "n_promised": np.asarray(self.n_promised), "n_slots": self.n_slots, "n_layers": self.n_layers, "n_late": self.n_late, "n_wakes": self.n_wakes,
+            "n_promised": np.asarray(self.n_promised),
+            "n_slots": self.n_slots, "n_layers": self.n_layers, "n_late": self.n_late, "n_wakes": self.n_wakes,
             **{name: self.task_table[name] for name in ("slot_of", "leaf_of", "next_on", "before_on")},
             "pivot": self.pivot, "row_resource": self.row_resource, "levels": LEVELS,
         }

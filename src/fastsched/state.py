@@ -313,9 +313,7 @@ class State:
         following = self._following.pop(task, None)
         if following is not None:
             self._promised[following] = worker, -1
-        if task in self._unwanted:
-            self._unwanted.discard(task)
-            self._core.cancel(task, now)
+        self._cancel_if_asked(task, now)
 
     def _link(self, task: int, worker: int, after: int) -> None:
         """Note to whom a task is promised, and after which one it starts."""
@@ -398,9 +396,7 @@ class State:
         events: list[Event] = [*self._break_promises(worker, now), fact]
         for task in self._core.remove_worker(worker, now, will_return, lost):
             attempt = self._core.attempt_of(task)[0]
-            if task in self._unwanted:
-                self._unwanted.discard(task)
-                self._core.cancel(task, now)
+            self._cancel_if_asked(task, now)
             pending = self._is_pending(task)
             events.append(
                 AttemptFailed(
@@ -420,10 +416,14 @@ class State:
             del self._promised[task]
             self._following.pop(task, None)
             self._core.promise_returned(task, now, leaves=False)
-            if task in self._unwanted:
-                self._unwanted.discard(task)
-                self._core.cancel(task, now)
+            self._cancel_if_asked(task, now)
         return events
+
+    def _cancel_if_asked(self, task: int, now: int) -> None:
+        """Cancel a task whose cancellation was asked for, now that its worker does not have it any more."""
+        if task in self._unwanted:
+            self._unwanted.discard(task)
+            self._core.cancel(task, now)
 
     def _cancel(self, task_id: str, now: int, message: str) -> list[Event]:
         """Cancel one task; its open attempt, if there is one, failed with it."""

@@ -214,8 +214,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "lost-and-retried",
         "state.py",
-        "            attempt = self._core.attempt_of(task)[0]\n            if task in self._unwanted:",
-        "            attempt = self._core.attempt_of(task)[0]\n            if False:",
+        "            attempt = self._core.attempt_of(task)[0]\n            self._cancel_if_asked(task, now)\n",
+        "            attempt = self._core.attempt_of(task)[0]\n",
         "a task that is cancelled while its worker is lost is tried again",
     ),
     # the journal: what is kept, and what is found of damage
@@ -371,8 +371,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "cancelled-promise-runs",
         "state.py",
-        "        if task in self._unwanted:\n            self._unwanted.discard(task)\n"
-        "            self._core.cancel(task, now)\n\n    def _link",
+        "        self._cancel_if_asked(task, now)\n\n    def _link",
         "\n    def _link",
         "a promised task that is cancelled is run when it has been returned",
     ),

@@ -31,8 +31,8 @@ CORE_MUTATIONS = (
     Mutation(
         "freed-not-touched",
         "_facts.pyx",
-        "            self._touch(worker)\n        elif self.draining",
-        "        elif self.draining",
+        "            self._touch(worker)\n        elif self.live[worker]:",
+        "        elif self.live[worker]:",
         "a choice does not hear of the room that an end has made",
     ),
     Mutation(
@@ -316,8 +316,8 @@ CORE_MUTATIONS = (
     Mutation(
         "drained-stays",
         "_facts.pyx",
-        "elif self.draining[worker] and self._is_idle(worker):",
-        "elif False:",
+        "            self._show(worker)\n            self._leave_drained(worker)\n",
+        "            self._show(worker)\n",
         "a drained worker does not leave",
     ),
     Mutation(

@@ -151,7 +151,7 @@ cdef class FastLane:
     cdef Py_ssize_t _n_out, _room_out
     cdef End *_ends
     cdef Py_ssize_t _n_ends, _room_ends
-    cdef double _tell_at  # the first of them
+    cdef double _tell_at  # by then; 0: at once
     cdef char *_scratch
     cdef Py_ssize_t _room_scratch
 

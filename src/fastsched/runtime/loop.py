@@ -153,7 +153,8 @@ class Loop:
         self._facts: list[Fact | Raw] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
-        self._begun: list[str] = []  # tasks that run on workers to which what follows them is promised
+        self._begun: list[AttemptStarted] = []  # this turn
+        self._promises = engine.holds and max_fails is None  # else nothing may start after the last failure
         # What has not been written, for want of room, and what is not safe from a power cut yet, with its number:
         self._unwritten: list[bytes] = []
         self._unsynced: deque[tuple[int, list[Event]]] = deque()
@@ -211,8 +212,8 @@ class Loop:
         elif not self.paused and not self.blocked:
             for choice in self.state.decide(now):
                 self._choose(choice, now)
-            if self._begun:
-                self._promise(now)
+            self._promise(now)
+        self._begun.clear()
         self._finish_turn(now)
         if self._settled and not (self.paused or self.blocked or self._is_going()):
             raise InternalError(f"the run stands still with {self.state.snapshot()}")
@@ -517,15 +518,10 @@ class Loop:
 
     def _note(self, event: Event) -> None:
         """What an event means to the loop itself."""
-        if isinstance(event, (AttemptCompleted, AttemptFailed)):
+        if self._promises:
             self._note_pace(event)
         self.ledger.note(event)
-        if isinstance(event, AttemptStarted):
-            presence = self._workers.get(event.worker_id)
-            expected_ns = self.state.expected_ns(self.state.index_of(event.task_id))
-            if presence and presence.n_quick > 0 and (expected_ns is None or expected_ns < self.rhythm.quick_s * NS):
-                self._begun.append(event.task_id)
-        elif isinstance(event, WorkerLeft):
+        if isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
             if presence and not presence.leaving:  # it is drained
                 presence.leaving = True
@@ -533,19 +529,28 @@ class Loop:
         elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:
             self._unwanted.append(event.task_id)
 
-    def _note_pace(self, event: AttemptCompleted | AttemptFailed) -> None:
-        """Workers are promised what follows when what they run takes less time than to ask for it."""
-        presence = self._workers.get(event.worker_id)
-        if presence and self.engine.holds and self._max_fails is None:  # else nothing may start after a failure
-            took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
-            is_quick = took_ns < self.rhythm.quick_s * NS
-            presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)
+    def _note_pace(self, event: Event) -> None:
+        """Note what has begun, and how quick a worker was."""
+        if isinstance(event, AttemptStarted):
+            self._begun.append(event)
+        elif isinstance(event, (AttemptCompleted, AttemptFailed)):
+            presence = self._workers.get(event.worker_id)
+            if presence:
+                took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
+                is_quick = took_ns < self.rhythm.quick_s * NS
+                presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)
 
     def _promise(self, now: int) -> None:
-        """Promise what follows to workers that are quick."""
-        for choice in self.state.promise(self._begun, PROMISED, now):
+        """Promise what follows to workers of which what they run takes less time than to ask for more."""
+        quick = [
+            event.task_id
+            for event in self._begun
+            if (presence := self._workers.get(event.worker_id))
+            and presence.n_quick > 0
+            and (self.state.expected_ns(self.state.index_of(event.task_id)) or 0) < self.rhythm.quick_s * NS
+        ]
+        for choice in self.state.promise(quick, PROMISED, now) if quick else ():
             self._choose(choice, now)
-        self._begun = []
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
