@@ -261,7 +261,7 @@ class State:
                 return []
             self._let_go(task)
             completed = AttemptCompleted(fact.task_id, fact.worker_id, fact.attempt, now, fact.usage)
-            return [completed, *self._start_following(task, now)]
+            return [completed, *self._start_following(task, now)] if task in self._following else [completed]
         if task in self._unwanted and self._is_open(task, fact.attempt, worker, incarnation):
             self._unwanted.discard(task)
             self._core.cancel(task, now)
@@ -286,9 +286,9 @@ class State:
 
     def _start_following(self, task: int, now: int) -> list[Event]:
         """An attempt of a task has ended, and what follows it has started in its place."""
-        following = self._following.get(task)
-        if following is None:
+        if task not in self._following:
             return []
+        following = self._following[task]
         worker, _ = self._promised[following]
         self._unlink(following)
         attempt = self._core.promise_kept(following, now)

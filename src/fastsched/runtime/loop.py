@@ -33,7 +33,6 @@ from ..events import (
     Report,
     Start,
     Stop,
-    TaskPromised,
     TaskReturned,
     TasksSubmitted,
     WorkerDraining,
@@ -502,12 +501,8 @@ class Loop:
                 self._take(report, now)
         self._finish_last_turn()
 
-    def _choose(self, choice: Event | TaskPromised, now: int) -> None:
+    def _choose(self, choice: Event, now: int) -> None:
         """Note a choice of this turn, and the order that carries it out."""
-        if isinstance(choice, TaskPromised):  # is nobody else's business until it has started
-            self._facts.append(choice)
-            self._orders.append(self._make_order(choice.task_id, choice.worker_id, 1, choice.after_id))
-            return
         self._told.append(choice)
         self._note(choice)
         if isinstance(choice, AttemptStarted):
@@ -550,7 +545,8 @@ class Loop:
             and (self.state.expected_ns(self.state.index_of(event.task_id)) or 0) < self.rhythm.quick_s * NS
         ]
         for choice in self.state.promise(quick, PROMISED, now) if quick else ():
-            self._choose(choice, now)
+            self._facts.append(choice)  # and nobody is told before it starts
+            self._orders.append(self._make_order(choice.task_id, choice.worker_id, 1, choice.after_id))
 
     def _show_status(self, event: Event) -> None:
         """Keep the status of the tasks that clients hold."""
