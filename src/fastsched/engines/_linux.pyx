@@ -1,8 +1,8 @@
 """What Linux can do for those who run commands, and the standard library does not pass on.
 
-`spawn` executes a program as the leader of a new session: by clone with the memory of the parent shared until exec, so
-that it costs what posix_spawn costs, with what that has no words for: a folder, a mark, namespaces, a cgroup. `reap`
-takes the ended children, and ends what is left in their groups before their numbers can be given to others. `FastLane`
+`spawn` executes a program as the leader of a new process group: by clone with the memory of the parent shared until
+exec, so that it costs what posix_spawn costs, with what that has no words for: a folder, a mark, namespaces, a cgroup.
+`reap` takes the ended children, and ends what is left in their groups before their numbers can be given to others. `FastLane`
 (`_lane.pxi`) does both for commands of which there is nothing special to say, without the interpreter.
 
 *The mark* is a limit of time for realtime processes (RLIMIT_RTTIME) of more than 10,000 years: it is never in force, is
@@ -101,6 +101,7 @@ cdef extern from *:
     int sigfillset(sigset_t *set) nogil
     int signalfd(int fd, const sigset_t *set, int flags) nogil
     pid_t getpid() nogil
+    int setpgid(pid_t pid, pid_t group) nogil
     pid_t setsid() nogil
     long syscall(long number, ...) nogil
     pid_t wait4(pid_t pid, int *status, int options, rusage *usage) nogil
@@ -274,7 +275,10 @@ cdef int begin(void *given) noexcept nogil:
     cdef const char *path = job.candidates
     cdef sigset_t none
     cdef int error = ENOENT
-    setsid()
+    if job.channel >= 0:  # an agent
+        setsid()
+    else:  # a session for each command is an autogroup for each, which the kernel makes for every processor
+        setpgid(0, 0)
     if job.spaces:
         enter_spaces(job)
     if job.procs >= 0 and write(job.procs, b"0", 1) < 0:
