@@ -90,6 +90,7 @@ CLEAN = (
     "gantt",
     "units",
     "runtime/liveness",
+    "runtime/pace",
     "runtime/ledger",
     "runtime/eta",
     "runtime/record",

@@ -285,21 +285,21 @@ def promised_row(*workers, **options) -> State:
     state = open_state([Task(task_id, "x") for task_id in "abcd"], workers or [Worker("w", 1, 128)], **options)
     join(state, "w")
     assert state.decide(0) == [AttemptStarted("a", "w", 1, 0)]
-    assert state.promise(["a"], 2, 1) == [TaskPromised("b", "w", "a", 1), TaskPromised("c", "w", "b", 1)]
+    assert state.promise(["a"], {"w": 2}, 1) == [TaskPromised("b", "w", "a", 1), TaskPromised("c", "w", "b", 1)]
     return state
 
 
 def test_what_is_promised_starts_when_the_one_before_it_has_ended():
     state = promised_row()
     assert state.decide(1) == [] and state.n_promised == 2
-    assert state.promise(["a"], 2, 1) == [], "there are as many already"
+    assert state.promise(["a"], {"w": 2}, 1) == [], "there are as many already"
     assert state.snapshot() == Snapshot(3, 1, 0, 0)
     assert state.explain("b").text == "it starts on w as soon as another one ends there"
     assert state.absorb(AttemptEnded("a", "w", 1, None, 0), 2) == [
         AttemptCompleted("a", "w", 1, 2),
         AttemptStarted("b", "w", 1, 2),
     ]
-    assert state.promise(["b"], 2, 2) == [TaskPromised("d", "w", "c", 2)]
+    assert state.promise(["b"], {"w": 2}, 2) == [TaskPromised("d", "w", "c", 2)]
     assert state.absorb(AttemptEnded("b", "w", 1, Reason.EXIT, 1), 3)[1:] == [AttemptStarted("c", "w", 1, 3)]
     assert state.absorb(AttemptEnded("c", "w", 1, None, 0), 4)[1:] == [AttemptStarted("d", "w", 1, 4)]
     state.absorb(AttemptEnded("d", "w", 1, None, 0), 5)
@@ -381,7 +381,7 @@ def test_everything_can_be_cancelled_with_promises():
 def test_a_worker_is_drained_when_it_has_done_what_it_was_promised():
     state = promised_row()
     assert state.absorb(WorkerDraining("w", 2), 2)[0] == WorkerDraining("w", 2)
-    assert state.promise(["a"], 5, 2) == []
+    assert state.promise(["a"], {"w": 5}, 2) == []
     for at, (task_id, following) in enumerate(["ab", "bc"], 3):
         events = state.absorb(AttemptEnded(task_id, "w", 1, None, 0), at)
         assert events == [AttemptCompleted(task_id, "w", 1, at), AttemptStarted(following, "w", 1, at)]
@@ -392,14 +392,14 @@ def test_one_task_is_promised_behind_one_that_is_named_twice():
     state = open_state([Task(task_id, "x") for task_id in "abc"], [Worker("w", 1, 128)])
     join(state, "w")
     state.decide(0)
-    assert state.promise(["a", "a"], 1, 1) == [TaskPromised("b", "w", "a", 1)]
-    assert state.promise(["a", "a"], 2, 1) == [TaskPromised("c", "w", "b", 1)]
+    assert state.promise(["a", "a"], {"w": 1}, 1) == [TaskPromised("b", "w", "a", 1)]
+    assert state.promise(["a", "a"], {"w": 2}, 1) == [TaskPromised("c", "w", "b", 1)]
 
 
 def with_orphans(**options) -> State:
     """`a` runs; `b` was returned, and of `c` and `d`, which were to follow it, nothing is known."""
     state = promised_row(**options)
-    assert state.promise(["a"], 3, 1) == [TaskPromised("d", "w", "c", 1)]
+    assert state.promise(["a"], {"w": 3}, 1) == [TaskPromised("d", "w", "c", 1)]
     state.absorb(TaskReturned("b", "w", 1), 2)
     return state
 

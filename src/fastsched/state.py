@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -197,12 +197,12 @@ class State:
             choices.append(TaskOvertaken(self.ids[self._core.overtaken_task], now))
         return choices
 
-    def promise(self, task_ids: Sequence[str], most: int, now: int) -> list[TaskPromised]:
+    def promise(self, task_ids: Sequence[str], most: Mapping[str, int], now: int) -> list[TaskPromised]:
         """Promise what is to follow some tasks that run, on their workers.
 
-        A worker is promised at most so many, shared among all that runs there, but one behind each at least. Each of
-        these tasks is given its first before any is given its second. Answers the choices, each of them a fact. When
-        the end of an attempt is absorbed, what follows it has started.
+        most: how many may be promised to each of their workers, shared among all that runs there; but one behind each.
+        Each of these tasks is given its first before any is given its second. Answers the choices, each of them a fact.
+        When the end of an attempt is absorbed, what follows it has started.
         """
         now = index(now)
         shares: dict[int, int] = {}  # by worker: how many may follow each task that runs there
@@ -212,7 +212,7 @@ class State:
                 continue  # it has ended meanwhile
             _, worker = self._core.attempt_of(task)
             if worker not in shares:
-                shares[worker] = max(1, most // len(self._core.running_on(worker)))
+                shares[worker] = max(1, most[self.worker_ids[worker]] // len(self._core.running_on(worker)))
             n, last = 0, task
             while last in self._following:
                 n, last = n + 1, self._following[last]

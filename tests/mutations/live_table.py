@@ -347,10 +347,24 @@ LIVE_MUTATIONS = (
         "workers start what they were promised after a pause",
     ),
     Mutation(
+        "promised-for-long",
+        "runtime/pace.py",
+        "int(min(AHEAD_NS / max(self.each_ns, 1.0), PROMISED))",
+        "PROMISED",
+        "what is urgent waits behind as many tasks where they are slow as where they are quick",
+    ),
+    Mutation(
+        "idle-is-slow",
+        "runtime/pace.py",
+        "min((now - self.since_ns) / self.n_ended, AHEAD_NS)",
+        "(now - self.since_ns) / self.n_ended",
+        "a worker that was idle is promised next to nothing for long",
+    ),
+    Mutation(
         "promises-to-the-slow",
-        "runtime/loop.py",
-        "presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)",
-        "presence.n_quick += 1",
+        "runtime/pace.py",
+        "self.n_quick = self.n_quick + 1 if is_quick else min(self.n_quick, 0)",
+        "self.n_quick += 1",
         "tasks wait behind slow ones, and are given back",
     ),
     Mutation(

@@ -35,7 +35,7 @@ WORLDS = "800"
 HANG = 120  # seconds for one test: a hang is a catch
 TIMEOUT = 900  # seconds for all tests of one mutant, where it hangs outside of them
 SUITE = (
-    *("core", "planner", "state", "explain", "policy", "order", "graph", "arrays", "liveness", "simulation"),
+    *("core", "planner", "state", "explain", "policy", "order", "graph", "arrays", "liveness", "pace", "simulation"),
     *("resume", "clients", "scheduler", "verbs"),
 )
 NUMBERED = dict(enumerate(MUTATIONS, 1))

@@ -154,7 +154,7 @@ class History:
         """The worker of what runs is promised what follows it."""
         task = self.ghost.tasks[start.task_id]
         if task.open and task.attempts == start.attempt:
-            promised = self.state.promise([start.task_id], self.luck.choice([1, 1, 3]), self.now)
+            promised = self.state.promise([start.task_id], {start.worker_id: self.luck.choice([1, 1, 3])}, self.now)
             self.hashed.update(repr((self.now, promised)).encode())
             self.ghost.promised(promised)
             self.facts += [(self.now, fact) for fact in promised]

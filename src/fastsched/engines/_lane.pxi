@@ -42,7 +42,7 @@ cdef enum:
     POOLED = 128  # attempts at a time that write into files which are ready for the next one, where nothing was written
     READ = 1 << 14  # bytes at a time
     CHILDREN = 1 << 12  # bytes that list them, at a time
-    TOGETHER = 12  # ends that are told, though something follows each
+    TOGETHER = 20  # ends that are told, though something follows each
     RETURNED = -1  # the status of what is not going to be started; see `wire.py`
     SPARE_FILES = 32  # descriptors that are left to everything else, and to commands on their way
     PATH = 4096
@@ -50,7 +50,7 @@ cdef enum:
 cdef double TICK_S = 0.1  # what runs for longer is looked after by the caller
 cdef double NEVER = float("inf")
 cdef double HOLD_S = 0.01  # what is held is given back when the attempt before it takes longer
-cdef double TELL_S = 0.004  # an end is told by then
+cdef double TELL_S = 0.006  # an end is told by then
 
 cdef enum Stage:  # of the last attempt that a key stood for
     UNKNOWN = 0

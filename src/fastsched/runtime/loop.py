@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
@@ -50,6 +50,7 @@ from ..state import State
 from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
+from .pace import Pace
 from .record import Turn, as_it_is, encode_record
 from .requests import Request, Requests, Submission
 
@@ -63,8 +64,6 @@ FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is 
 SYNC_NS = 20_000_000  # between two syncs of the journal, and at least ten times as long as one takes
 INTERRUPTED = "interrupted with its scheduler"  # is said of an attempt that is made again for that
 CANCELLED_AT_ONCE = 2000  # tasks
-PROMISED = 30  # tasks that are to follow what runs on a worker, if it is quick
-SLOW_AGAIN = 64  # attempts that have to be quick once something promised was returned, until more is promised
 ROOM_NS = NS  # between two looks whether a full disk has room again
 Answer = TypeVar("Answer")
 
@@ -105,7 +104,7 @@ class Presence:
     draining: bool = False  # it is to go when it is empty
     failed_starts: int = 0
     fruitless: int = 0  # losses since it last completed something
-    n_quick: int = 0  # attempts in a row that were quick; below 0: so many more are waited for
+    pace: Pace = field(default_factory=Pace)
 
 
 class Loop:
@@ -418,7 +417,7 @@ class Loop:
             return
         if isinstance(report, TaskReturned):
             self._liveness.hear(report.worker_id, now)
-            presence.n_quick = -SLOW_AGAIN
+            presence.pace.note_return()
             self._absorb(report, now)
             return
         self._lose(report, presence, now)
@@ -427,7 +426,7 @@ class Loop:
         """A worker is gone: as it was told, or it is brought up again, later each time that nothing comes of it."""
         worker_id = report.worker_id
         self._liveness.forget(worker_id)
-        was_up, presence.is_up, presence.n_quick = presence.is_up, False, 0
+        was_up, presence.is_up, presence.pace = presence.is_up, False, Pace()
         if presence.leaving or presence.draining:
             self._part_from(worker_id, now)
             return
@@ -532,19 +531,20 @@ class Loop:
             presence = self._workers.get(event.worker_id)
             if presence:
                 took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
-                is_quick = took_ns < self.rhythm.quick_s * NS
-                presence.n_quick = presence.n_quick + 1 if is_quick else min(presence.n_quick, 0)
+                presence.pace.note_end(took_ns, took_ns < self.rhythm.quick_s * NS)
 
     def _promise(self, now: int) -> None:
         """Promise what follows to workers of which what they run takes less time than to ask for more."""
-        quick = [
-            event.task_id
-            for event in self._begun
-            if (presence := self._workers.get(event.worker_id))
-            and presence.n_quick > 0
-            and (self.state.expected_ns(self.state.index_of(event.task_id)) or 0) < self.rhythm.quick_s * NS
-        ]
-        for choice in self.state.promise(quick, PROMISED, now) if quick else ():
+        most: dict[str, int] = {}
+        quick = []
+        for event in {event.task_id: event for event in self._begun}.values():  # where it began last
+            presence = self._workers.get(event.worker_id)
+            if presence and event.worker_id not in most:
+                most[event.worker_id] = presence.pace.ahead(now)
+            expected_ns = self.state.expected_ns(self.state.index_of(event.task_id)) or 0
+            if most.get(event.worker_id) and expected_ns < self.rhythm.quick_s * NS:
+                quick.append(event.task_id)
+        for choice in self.state.promise(quick, most, now) if quick else ():
             self._facts.append(choice)  # and nobody is told before it starts
             self._orders.append(self._make_order(choice.task_id, choice.worker_id, 1, choice.after_id))
 
