@@ -145,7 +145,7 @@ def test_an_interrupted_run_is_resumed(capfd):
 def test_a_run_whose_scheduler_was_killed_is_resumed(capfd):
     tasks = [task(f"t{i}", f"echo {i} >> ran; [ -e go ] || [ {i} -lt 5 ] || sleep 300") for i in range(9)]
     with Live("run", job(tasks, 2), "-q") as live:
-        wait_until(lambda: Path("ran").exists() and len(Path("ran").read_text().split()) == 7)
+        wait_until(lambda: running("t5", "t6"))  # so the scheduler has heard of all ends before
         live.end(signal.SIGKILL)
     assert main(["status"]) == 0
     assert "(night): interrupted after" in capfd.readouterr().out
