@@ -723,3 +723,22 @@ def test_what_is_held_waits_for_what_has_come_and_is_not_started_yet(tmp_path):
             assert word.read_text() == ("last\nthen\n" if told[0] == "ended" else "last\n")
     finally:
         wire.close()
+
+
+@linux
+def test_a_command_leads_a_session_and_one_that_follows_another_a_group_in_that_of_the_agent(tmp_path):
+    wire = Wire(plain=True)
+    try:
+        told = []
+        for key, after in ((1, 0), (2, 1)):
+            out = str(tmp_path / f"{key}")
+            more = 1.0, 128, out, out + ".err", None, 5.0, None, after
+            wire.say(pack_start(key, ["cat", "/proc/self/stat"], f"t{key}", 1, *more))
+        for key in (1, 2):
+            assert wire.end_of(key)[0] == 0
+            pid, _, _, parent, group, session, terminal = (tmp_path / f"{key}").read_text().split()[:7]
+            assert (parent, group, terminal) == (str(wire.pid), pid, "0")
+            told.append(session == pid or int(session))
+        assert told == [True, wire.pid]
+    finally:
+        wire.close()

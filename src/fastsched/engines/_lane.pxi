@@ -536,6 +536,8 @@ cdef class FastLane:
         memcpy(words, command, plain.command_size + 1)
         memset(&job, 0, sizeof(job))
         job.candidates, job.channel, job.procs, job.n_files = b"", -1, -1, self._n_files
+        # A session is an autogroup of the kernel, made and taken away for every processor: too dear for what is quick.
+        job.in_session = plain.after != 0
         if plain.n_words:
             point_to(words, plain.n_words, argv)
             job.argv = argv

@@ -34,9 +34,7 @@ def spawn(
     spaces: str = "",
     first_pid: bytes = b"1",
 ) -> tuple[int, int]:
-    """Execute a program; its process id, and a handle where a channel is given, or -1.
-
-    It leads a process group of its own and, where a channel is given, a session, so that it has no terminal.
+    """Execute a program as the leader of a new session; its process id, and a handle where a channel is given, or -1.
 
     `candidates` are the paths to try, each ended by a zero; where none can be executed, or `argv` is empty, `shell` is
     a line for /bin/sh. With neither, nothing is executed, and the child ends with 0. `variables` has room for `more`.

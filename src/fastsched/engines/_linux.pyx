@@ -1,8 +1,8 @@
 """What Linux can do for those who run commands, and the standard library does not pass on.
 
-`spawn` executes a program as the leader of a new process group: by clone with the memory of the parent shared until
-exec, so that it costs what posix_spawn costs, with what that has no words for: a folder, a mark, namespaces, a cgroup.
-`reap` takes the ended children, and ends what is left in their groups before their numbers can be given to others. `FastLane`
+`spawn` executes a program as the leader of a new session: by clone with the memory of the parent shared until exec, so
+that it costs what posix_spawn costs, with what that has no words for: a folder, a mark, namespaces, a cgroup. `reap`
+takes the ended children, and ends what is left in their groups before their numbers can be given to others. `FastLane`
 (`_lane.pxi`) does both for commands of which there is nothing special to say, without the interpreter.
 
 *The mark* is a limit of time for realtime processes (RLIMIT_RTTIME) of more than 10,000 years: it is never in force, is
@@ -128,6 +128,7 @@ cdef struct Job:
     int held[3]  # descriptors that the parent holds for them; 0: none
     bint keep_stderr  # stderr is that of the parent
     int channel  # a descriptor that it has besides the first three, and no other; -1: those that are inherited
+    bint in_session  # it leads a process group in the session of its parent, and not a session
     int procs  # cgroup.procs of the cgroup that it is to be in; -1: that of the parent
     int spaces  # the CLONE_NEW... that it is the first process of
     char uid_map[LINE]  # of a new user namespace
@@ -275,10 +276,10 @@ cdef int begin(void *given) noexcept nogil:
     cdef const char *path = job.candidates
     cdef sigset_t none
     cdef int error = ENOENT
-    if job.channel >= 0:  # an agent
-        setsid()
-    else:  # a session for each command is an autogroup for each, which the kernel makes for every processor
+    if job.in_session:
         setpgid(0, 0)
+    else:
+        setsid()
     if job.spaces:
         enter_spaces(job)
     if job.procs >= 0 and write(job.procs, b"0", 1) < 0:

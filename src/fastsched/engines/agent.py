@@ -5,10 +5,10 @@ It is a process of its own, one for each worker. Its rooms (`custody`, `commands
 it is up in a moment. It is one loop over the socket to its scheduler and the signals of its children, and waits for
 nothing else.
 
-Every command leads a process group of its own, in the session of its agent, which has no terminal. When it ends, the
-rest of its group is killed before its id is given back. What has left the group becomes the agent's child when its
-parent ends, for the agent is the first process of a PID namespace of its own, or a subreaper; whose it was is told by
-its marks (`processes.py`), and it is ended with all its descendants before the end of the attempt is reported.
+Every command leads a session of its own or, where it followed another that was quick, a process group. When it ends,
+the rest of its process group is killed before its id is given back. What has left the group becomes the agent's child
+when its parent ends, for the agent is the first process of a PID namespace of its own, or a subreaper; whose it was is
+told by its marks (`processes.py`), and it is ended with all its descendants before the end of the attempt is reported.
 
 The agent says that it is there every heartbeat, and hears the same from its scheduler. When it has heard nothing for a
 lease, or the socket closes, somebody else may be given what it runs: it ends all of it, says nothing of that, and goes.
