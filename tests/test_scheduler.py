@@ -768,6 +768,24 @@ def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
     assert not any(isinstance(event, (TaskPromised, TaskReturned)) for event in told)
 
 
+def test_a_worker_that_was_lost_is_promised_nothing_before_something_was_quick(tmp_path):
+    """What was lost with it a moment after it had started was not quick."""
+    play(
+        tmp_path,
+        [Task(name, "x") for name in "abcd"],
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None), seconds=0.5),
+        then([WorkerLost("w", "gone")], ("b", None), seconds=0.001),
+        then([]),
+        then([up("w")]),
+        then([ok("b", "w", 2)], ("b", None), seconds=0.5),
+        then([ok("c", "w")], ("c", None), seconds=0.5),
+        then([ok("d", "w")], ("d", None), seconds=0.5),
+        engine_of=HoldingEngine,
+    )
+
+
 def test_a_worker_that_is_slow_is_promised_nothing(tmp_path):
     later = [Task("long", "x", duration=1.0, priority=-1), Task("d", "x", priority=-2)]
     tasks = [*(Task(name, "x") for name in "abc"), *later]

@@ -349,16 +349,30 @@ LIVE_MUTATIONS = (
     Mutation(
         "promised-for-long",
         "runtime/pace.py",
-        "int(min(AHEAD_NS / max(self.each_ns, 1.0), PROMISED))",
+        "int(min(AHEAD_NS * self.n_late / max(self.late_ns, 1.0), PROMISED))",
         "PROMISED",
         "what is urgent waits behind as many tasks where they are slow as where they are quick",
     ),
     Mutation(
         "idle-is-slow",
         "runtime/pace.py",
-        "min((now - self.since_ns) / self.n_ended, AHEAD_NS)",
-        "(now - self.since_ns) / self.n_ended",
+        "if took < AHEAD_NS * self.n_ended or self.since_ns is None:",
+        "if True:",
         "a worker that was idle is promised next to nothing for long",
+    ),
+    Mutation(
+        "turns-count-alike",
+        "runtime/pace.py",
+        "kept = AHEAD_NS / (AHEAD_NS + took)",
+        "kept = 0.5",
+        "ends that are told in two turns count as if they had come in no time",
+    ),
+    Mutation(
+        "lost-and-quick",
+        "runtime/loop.py",
+        "        presence.pace = Pace()\n        if will_return:",
+        "        if will_return:",
+        "a worker that was lost is promised as much as before it was",
     ),
     Mutation(
         "promises-to-the-slow",

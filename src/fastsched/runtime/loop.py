@@ -50,7 +50,7 @@ from ..state import State
 from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
-from .pace import Pace
+from .pace import TOLD_LATE_NS, Pace
 from .record import Turn, as_it_is, encode_record
 from .requests import Request, Requests, Submission
 
@@ -426,7 +426,7 @@ class Loop:
         """A worker is gone: as it was told, or it is brought up again, later each time that nothing comes of it."""
         worker_id = report.worker_id
         self._liveness.forget(worker_id)
-        was_up, presence.is_up, presence.pace = presence.is_up, False, Pace()
+        was_up, presence.is_up = presence.is_up, False
         if presence.leaving or presence.draining:
             self._part_from(worker_id, now)
             return
@@ -434,6 +434,7 @@ class Loop:
         presence.failed_starts += not was_up
         will_return = presence.failed_starts < MAX_FAILED_STARTS
         self._absorb(WorkerLost(worker_id, report.message, now, will_return), now)
+        presence.pace = Pace()
         if will_return:
             delay_s = FIRST_RESTART_S * 2.0 ** (presence.fruitless - 2) if presence.fruitless > 1 else 0.0
             self._restarts[worker_id] = now + int(min(delay_s, LONGEST_RESTART_S) * NS)
@@ -531,7 +532,7 @@ class Loop:
             presence = self._workers.get(event.worker_id)
             if presence:
                 took_ns = event.at_ns - self.ledger.started_ns(self.state.index_of(event.task_id))
-                presence.pace.note_end(took_ns, took_ns < self.rhythm.quick_s * NS)
+                presence.pace.note_end(took_ns, took_ns < self.rhythm.quick_s * NS + TOLD_LATE_NS)
 
     def _promise(self, now: int) -> None:
         """Promise what follows to workers of which what they run takes less time than to ask for more."""
@@ -540,7 +541,8 @@ class Loop:
         for event in {event.task_id: event for event in self._begun}.values():  # where it began last
             presence = self._workers.get(event.worker_id)
             if presence and event.worker_id not in most:
-                most[event.worker_id] = presence.pace.ahead(now)
+                presence.pace.note_turn(now)
+                most[event.worker_id] = presence.pace.ahead()
             expected_ns = self.state.expected_ns(self.state.index_of(event.task_id)) or 0
             if most.get(event.worker_id) and expected_ns < self.rhythm.quick_s * NS:
                 quick.append(event.task_id)

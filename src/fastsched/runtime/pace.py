@@ -4,43 +4,53 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Pace"]
+__all__ = ["TOLD_LATE_NS", "Pace"]
 
-AHEAD_NS = 15_000_000  # a worker is promised what it gets through in so long: what is urgent waits no longer for it
-PROMISED = 60  # and not more tasks than that
+AHEAD_NS = 15_000_000  # a worker is promised what it gets through in so long, for what is urgent has to wait for it
+PROMISED = 60  # and not more tasks than that, whatever the pace
 SLOW_AGAIN = 64  # attempts that have to be quick once something promised was returned, until more is promised
-OF_LATE = 4  # ends that count
+TOLD_LATE_NS = 7_000_000  # how late an end may be told: `TELL_S` of the fast lane, and a tick of its clock
 
 
 @dataclass
 class Pace:
-    """The pace of one worker.
+    """The pace of one worker: how many ends there were of late, and in how long.
 
-    Ends are counted, and not what each attempt took: they are told several at a time, so that only their number is as
-    good as the clock, and several attempts may run at a time. Only the first is taken for what it took.
+    Each turn counts the less the more time has passed since, so that it does not matter by how many turns the ends of
+    attempts that run beside each other are told. Only in the first turn it counts what the attempts took.
     """
 
     n_quick: int = 0  # attempts in a row that were quick; below 0: so many more are waited for
-    each_ns: float = 0.0  # between two ends, of late
-    n_ended: int = 0  # since `since_ns`
-    since_ns: int | None = None
+    n_ended: int = 0  # this turn
+    took_ns: int = 0  # the longest of the first turn
+    n_late: float = 0.0  # ends of late
+    late_ns: float = 0.0  # in so long
+    since_ns: int | None = None  # the last turn with an end
 
     def note_end(self, took_ns: int, is_quick: bool) -> None:
         """An attempt has ended."""
         self.n_ended += 1
         self.n_quick = self.n_quick + 1 if is_quick else min(self.n_quick, 0)
         if self.since_ns is None:
-            self.each_ns = min(took_ns, AHEAD_NS)
+            self.took_ns = max(self.took_ns, took_ns)
 
     def note_return(self) -> None:
-        """Something was returned, because what ran before it was slow."""
+        """Something that was promised is not going to be started."""
         self.n_quick = -SLOW_AGAIN
 
-    def ahead(self, now: int) -> int:
-        """How many tasks may be promised, at a time `now` at which all ends are noted that there were."""
-        if self.n_ended:
-            if self.since_ns is not None:
-                each = min((now - self.since_ns) / self.n_ended, AHEAD_NS)  # it may have been idle
-                self.each_ns += (each - self.each_ns) * min(1.0, self.n_ended / OF_LATE)
-            self.n_ended, self.since_ns = 0, now
-        return int(min(AHEAD_NS / max(self.each_ns, 1.0), PROMISED)) if self.n_quick > 0 else 0  # 1 at least
+    def note_turn(self, now: int) -> None:
+        """All ends of a turn are noted."""
+        if not self.n_ended:
+            return
+        took = self.took_ns if self.since_ns is None else now - self.since_ns
+        if took < AHEAD_NS * self.n_ended or self.since_ns is None:  # else it was idle
+            kept = AHEAD_NS / (AHEAD_NS + took)
+            self.n_late = self.n_late * kept + self.n_ended
+            self.late_ns = self.late_ns * kept + took
+        self.n_ended, self.since_ns = 0, now
+
+    def ahead(self) -> int:
+        """How many tasks may be promised: one at least if what ended last was quick."""
+        if self.n_quick <= 0:
+            return 0
+        return max(1, int(min(AHEAD_NS * self.n_late / max(self.late_ns, 1.0), PROMISED)))
