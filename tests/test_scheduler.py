@@ -768,6 +768,22 @@ def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
     assert not any(isinstance(event, (TaskPromised, TaskReturned)) for event in told)
 
 
+def test_an_end_that_is_told_late_is_not_one_of_a_slow_attempt(tmp_path):
+    """Agents tell ends up to 7 ms late, so what seems to have taken 16 ms may have taken 10."""
+    tasks = [Task(name, "x") for name in "abcd"]
+    play(
+        tmp_path,
+        tasks,
+        [Worker("w", 1, 128)],
+        (0.1, [up("w")]),
+        then([ok("a", "w")], ("a", None), seconds=0.016),
+        then([ok("b", "w")], ("b", None), ("c", "b"), seconds=0.018),
+        then([ok("c", "w")], seconds=0.001),
+        then([ok("d", "w")], ("d", None)),
+        engine_of=HoldingEngine,
+    )
+
+
 def test_a_worker_that_was_lost_is_promised_nothing_before_something_was_quick(tmp_path):
     """What was lost with it a moment after it had started was not quick."""
     play(

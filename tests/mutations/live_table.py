@@ -368,6 +368,13 @@ LIVE_MUTATIONS = (
         "ends that are told in two turns count as if they had come in no time",
     ),
     Mutation(
+        "told-late-is-slow",
+        "runtime/loop.py",
+        "took_ns < self.rhythm.quick_s * NS + TOLD_LATE_NS",
+        "took_ns < self.rhythm.quick_s * NS",
+        "a worker whose attempts take 6 ms is now and then promised nothing",
+    ),
+    Mutation(
         "lost-and-quick",
         "runtime/loop.py",
         "        presence.pace = Pace()\n        if will_return:",
@@ -445,6 +452,13 @@ LIVE_MUTATIONS = (
         "what is to follow an attempt that is not started yet starts before it",
     ),
     # the agent: what it holds
+    Mutation(
+        "no-session",
+        "engines/_lane.pxi",
+        "job.in_session = plain.after != 0",
+        "job.in_session = True",
+        "a command has the less of the processors, the more threads its neighbour has",
+    ),
     Mutation(
         "kill-once",
         "engines/custody.py",
