@@ -45,13 +45,6 @@ LIVE_MUTATIONS = (
         "attempts are started and the journal does not know",
     ),
     Mutation(
-        "status-written-late",
-        "runtime/loop.py",
-        "self._facts[-1] = as_it_is(TasksSubmitted(tuple(self.state.tasks[first:]), now))",
-        "self._facts[-1] = TasksSubmitted(tuple(self.state.tasks[first:]), now)",
-        "a submission is journaled with the status that its tasks have come to meanwhile",
-    ),
-    Mutation(
         "stale-fact-kept",
         "runtime/loop.py",
         "        if events or isinstance(fact, TaskReturned):  # else it was stale, or changed nothing",

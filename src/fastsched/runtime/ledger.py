@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import PurePath
 
-from msgspec import Raw
-
 from ..attempts import AttemptLog
 from ..events import (
     AttemptCompleted,
@@ -99,7 +97,6 @@ class Ledger:
         """Book what a turn booked; answers what it told."""
         told: list[Event] = []
         for fact in turn.facts:
-            assert not isinstance(fact, Raw)
             events = self.state.absorb(fact, turn.now)
             if isinstance(fact, AttemptStarted):
                 events.insert(0, fact)  # a choice is an event to those who were told; to a replay it is a fact

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
-from msgspec import Raw
-
 from ..engines.base import Engine
 from ..errors import InternalError, JournalFull, UnknownIdError
 from ..events import (
@@ -51,7 +49,7 @@ from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
 from .pace import TOLD_LATE_NS, Pace
-from .record import Turn, as_it_is, encode_record
+from .record import Turn, encode_record
 from .requests import Request, Requests, Submission
 
 __all__ = ["Keeper", "Loop", "Rhythm"]
@@ -148,7 +146,7 @@ class Loop:
         self._restarts: dict[str, int] = {}  # worker id -> when it is to be brought up again
         self._given: dict[int, Task] = {}  # what clients hold of tasks that have not ended: their status is kept
         # What this turn does, until it is journaled:
-        self._facts: list[Fact | Raw] = []
+        self._facts: list[Fact] = []
         self._told: list[Event] = []
         self._orders: list[Order] = []
         self._begun: list[AttemptStarted] = []  # this turn
@@ -333,7 +331,7 @@ class Loop:
         self._absorb(TasksSubmitted(tuple(tasks), now), now)
         indices = range(first, len(self.state.ids))
         # The state may have made unusual values plain.
-        self._facts[-1] = as_it_is(TasksSubmitted(tuple(self.state.tasks[first:]), now))
+        self._facts[-1] = TasksSubmitted(tuple(self.state.tasks[first:]), now)
         self._given.update((i, task) for i, task in zip(indices, given) if isinstance(task, Task))
         self._settle(now)
         return indices

@@ -15,7 +15,7 @@ from ..events import Fact
 from ..model import Task, Worker
 from ..policy import Policy
 
-__all__ = ["Record", "RunOpened", "SchedulerOpened", "Turn", "as_it_is", "decode_records", "encode_record"]
+__all__ = ["Record", "RunOpened", "SchedulerOpened", "Turn", "decode_records", "encode_record"]
 
 CHUNK = 1 << 24  # a record that is longer is kept in pieces
 LAST, MORE = b"\0", b"\1"  # the first byte of a piece
@@ -60,7 +60,7 @@ class Turn(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """What one turn of the loop booked, in order."""
 
     now: int
-    facts: Sequence[Fact | msgspec.Raw]
+    facts: Sequence[Fact]
 
 
 Record = RunOpened | SchedulerOpened | Turn
@@ -74,11 +74,6 @@ def _plain(value: Any) -> Any:
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _opened = msgspec.msgpack.Decoder(RunOpened | SchedulerOpened)
 _turn = msgspec.msgpack.Decoder(Turn)
-
-
-def as_it_is(fact: Fact) -> msgspec.Raw:
-    """A fact as it is now, to be kept later: the status of tasks follows their course."""
-    return msgspec.Raw(_encoder.encode(fact))
 
 
 def encode_record(record: Record) -> list[bytes]:
