@@ -70,13 +70,13 @@ class Live:
         return self.process.returncode, out, err
 
 
-def running(*names):
-    """Whether these tasks run now."""
+def running(*names, status="RUNNING"):
+    """Whether these tasks run now, or stand otherwise."""
     try:
         statuses = {t["task_id"]: t["status"] for t in ask_run(find_run(None), "tasks", task_ids=names)}
     except Exception:
         return False
-    return all(statuses[name] == "RUNNING" for name in names)
+    return all(statuses[name] == status for name in names)
 
 
 def test_a_live_run_is_seen_and_acted_on_from_outside(capfd):
@@ -145,7 +145,7 @@ def test_an_interrupted_run_is_resumed(capfd):
 def test_a_run_whose_scheduler_was_killed_is_resumed(capfd):
     tasks = [task(f"t{i}", f"echo {i} >> ran; [ -e go ] || [ {i} -lt 5 ] || sleep 300") for i in range(9)]
     with Live("run", job(tasks, 2), "-q") as live:
-        wait_until(lambda: running("t5", "t6"))  # so the scheduler has heard of all ends before
+        wait_until(lambda: running(*(f"t{i}" for i in range(5)), status="COMPLETED"))  # the scheduler has heard of it
         live.end(signal.SIGKILL)
     assert main(["status"]) == 0
     assert "(night): interrupted after" in capfd.readouterr().out
