@@ -747,10 +747,15 @@ def then(reports, *wanted, seconds=0.001, do=None):
     return step
 
 
+def play_held(tmp_path, tasks, *script, **more):
+    """One worker has room for one task at a time, and holds what is to follow."""
+    begin = 0.1, [up("w")]
+    return play(tmp_path, tasks, [Worker("w", 1, 128)], begin, *script, engine_of=HoldingEngine, **more)
+
+
 def play_quick(tmp_path, tasks, *script, **more):
-    """One worker has room for one task at a time, and the first of them, `a`, was quick."""
-    begin = (0.1, [up("w")]), then([ok("a", "w")], ("a", None))
-    return play(tmp_path, tasks, [Worker("w", 1, 128)], *begin, *script, engine_of=HoldingEngine, **more)
+    """And the first task, `a`, was quick."""
+    return play_held(tmp_path, tasks, then([ok("a", "w")], ("a", None)), *script, **more)
 
 
 def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
@@ -771,26 +776,21 @@ def test_a_worker_that_is_quick_is_promised_what_follows(tmp_path):
 def test_an_end_that_is_told_late_is_not_one_of_a_slow_attempt(tmp_path):
     """Agents tell ends up to 7 ms late, so what seems to have taken 16 ms may have taken 10."""
     tasks = [Task(name, "x") for name in "abcd"]
-    play(
+    play_held(
         tmp_path,
         tasks,
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
         then([ok("a", "w")], ("a", None), seconds=0.016),
         then([ok("b", "w")], ("b", None), ("c", "b"), seconds=0.018),
         then([ok("c", "w")], seconds=0.001),
         then([ok("d", "w")], ("d", None)),
-        engine_of=HoldingEngine,
     )
 
 
 def test_a_worker_that_was_lost_is_promised_nothing_before_something_was_quick(tmp_path):
     """What was lost with it a moment after it had started was not quick."""
-    play(
+    play_held(
         tmp_path,
         [Task(name, "x") for name in "abcd"],
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
         then([ok("a", "w")], ("a", None), seconds=0.5),
         then([WorkerLost("w", "gone")], ("b", None), seconds=0.001),
         then([]),
@@ -798,24 +798,20 @@ def test_a_worker_that_was_lost_is_promised_nothing_before_something_was_quick(t
         then([ok("b", "w", 2)], ("b", None), seconds=0.5),
         then([ok("c", "w")], ("c", None), seconds=0.5),
         then([ok("d", "w")], ("d", None), seconds=0.5),
-        engine_of=HoldingEngine,
     )
 
 
 def test_a_worker_that_is_slow_is_promised_nothing(tmp_path):
     later = [Task("long", "x", duration=1.0, priority=-1), Task("d", "x", priority=-2)]
     tasks = [*(Task(name, "x") for name in "abc"), *later]
-    play(
+    play_held(
         tmp_path,
         tasks,
-        [Worker("w", 1, 128)],
-        (0.1, [up("w")]),
         then([ok("a", "w")], ("a", None), seconds=1.0),
         then([ok("b", "w")], ("b", None), seconds=0.001),
-        then([ok("c", "w")], ("c", None), ("long", "c"), seconds=1.0),
-        then([ok("long", "w")]),
+        then([ok("c", "w")], ("c", None), ("long", "c"), ("d", "long"), seconds=1.0),
+        then([TaskReturned("d", "w", 1), ok("long", "w")]),
         then([ok("d", "w")], ("d", None)),
-        engine_of=HoldingEngine,
     )
 
 

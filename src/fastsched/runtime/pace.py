@@ -43,7 +43,7 @@ class Pace:
         if not self.n_ended:
             return
         took = self.took_ns if self.since_ns is None else now - self.since_ns
-        if took < AHEAD_NS * self.n_ended or self.since_ns is None:  # else it was idle
+        if took < AHEAD_NS * self.n_ended:  # else it was idle, or slow, which says nothing of what comes
             kept = AHEAD_NS / (AHEAD_NS + took)
             self.n_late = self.n_late * kept + self.n_ended
             self.late_ns = self.late_ns * kept + took
