@@ -15,6 +15,7 @@ class InstantEngine:
     """Every command ends when it is sent, with exit code 0; those of the tasks in `held` when `let_go` is called."""
 
     holds = False
+    offers = False
 
     def __init__(self, held=()):
         self.held = set(held)

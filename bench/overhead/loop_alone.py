@@ -26,6 +26,7 @@ class NothingEngine:
     """See `engines.base.Engine`: every command ends, with exit code 0, the moment it is sent."""
 
     holds = False
+    offers = False
 
     def __init__(self):
         self._reports = []

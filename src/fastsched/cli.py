@@ -25,6 +25,7 @@ import msgspec
 from ._version import __version__
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
+from .engines.named import ENGINES, check_engine
 from .errors import (
     FastschedError,
     FormatError,
@@ -38,7 +39,7 @@ from .errors import (
 )
 from .events import Event
 from .formats import Job, load, load_workers
-from .graph import CompiledGraph, WorkerTable, read_both
+from .graph import CompiledGraph, WorkerTable
 from .model import TaskStatus, Worker
 from .names import show_name
 from .planner import FITS, schedule
@@ -49,7 +50,7 @@ from .report import event_as_json, plan_as_json, print_plan, report_run, write_j
 from .runtime.folder import find_run, new_run_dir
 from .runtime.loop import Rhythm
 from .runtime.run import play
-from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings
+from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings, compile_both
 from .units import MB_OF_UNIT, read_megabytes, read_seconds
 from .verbs import RUN_HELP, add_format, add_verbs, past_run
 
@@ -60,7 +61,7 @@ SHAPE = re.compile(
     r"(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)x(\d{1,12}(?:\.\d+)?)([KMGT]?)B?((?:,\w+=\d{1,12})*)", re.IGNORECASE | re.ASCII
 )
 AS_BEFORE = object()  # what a retry does after failures, where it is not told
-INHERITED = ("lease", "grace", "containment", "output_cap")  # by a run that is taken up
+INHERITED = ("engine", "lease", "grace", "containment", "output_cap")  # by a run that is taken up
 MOST_WORKERS = 100_000  # that shapes can ask for
 
 
@@ -149,8 +150,8 @@ def build_parser() -> argparse.ArgumentParser:
     execute = commands.add_parser(
         "run",
         usage="fastsched run FILE [options]",
-        help="run the commands on this machine",
-        description="Run the commands of a job file on this machine, in the current directory.",
+        help="run the commands, on this machine or on a cluster",
+        description="Run the commands of a job file in the current directory: on this machine, or where --engine says.",
         allow_abbrev=False,
     )
     execute.set_defaults(do=do_run, parser=execute)
@@ -184,7 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on with what is whole of a damaged journal; the rest is kept aside in its folder",
     )
     add_watching(resume, "that of the run")
-    resume.set_defaults(lease=None, grace=None, containment=None, output_cap=None)
+    resume.set_defaults(engine=None, lease=None, grace=None, containment=None, output_cap=None)
 
     retry = commands.add_parser(
         "retry",
@@ -199,7 +200,8 @@ def build_parser() -> argparse.ArgumentParser:
     retry.add_argument("--failed", action="store_true", required=True, help="those that failed, or did not start")
     add_running(retry, "that of the run")
     retry.add_argument("--accept-damage", action="store_true", help="though the journal of that run is damaged")
-    retry.set_defaults(max_retries=None, max_fails=AS_BEFORE, lease=None, grace=None, containment=None, output_cap=None)
+    retry.set_defaults(max_retries=None, max_fails=AS_BEFORE)
+    retry.set_defaults(engine=None, lease=None, grace=None, containment=None, output_cap=None)
     add_verbs(commands)
     return parser
 
@@ -243,6 +245,14 @@ def add_running(parser: argparse.ArgumentParser, default: str = "") -> None:
 
 def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
     """The options of whoever watches a run."""
+    parser.add_argument(
+        "--engine",
+        type=engine,
+        default="local",
+        metavar="ENGINE",
+        help=f"what carries commands to workers: {', '.join(ENGINES)}; without a host, dask and ray begin a cluster on "
+        f"this machine (default: {default or 'local'})",
+    )
     parser.add_argument(
         "--lease",
         type=positive_duration,
@@ -331,6 +341,15 @@ def positive_duration(text: str) -> float:
     return number
 
 
+def engine(text: str) -> str:
+    """The name of an engine."""
+    try:
+        check_engine(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def factor(text: str) -> str:
     """How many times as much, such as 2x."""
     try:
@@ -374,11 +393,15 @@ def read_shape(text: str) -> tuple[int, Worker]:
     return int(times or 1), worker
 
 
-def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]]:
-    """The workers that the options name, else the job file's, else this machine."""
+def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]] | None:
+    """The workers that the options name, else the job file's; None: those that there are.
+
+    A cluster's are what there really is; those of a job file may be planned with.
+    """
     if getattr(arguments, "jobs", None):
         if arguments.workers or arguments.shapes:
             arguments.parser.error("argument -j: -j names the workers, and so do --workers and -w; give one of them")
+        only_here(arguments)
         return [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
     if arguments.workers:
         return load_workers(arguments.workers)
@@ -387,7 +410,13 @@ def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | M
             arguments.parser.error(f"argument -w: at most {MOST_WORKERS:,} workers can be asked for")
         workers = [worker for times, worker in arguments.shapes for _ in range(times)]
         return [msgspec.structs.replace(worker, worker_id=f"w{i}") for i, worker in enumerate(workers)]
-    return [this_machine()] if job.workers is None else job.workers
+    return job.workers if getattr(arguments, "engine", "local") == "local" else None
+
+
+def only_here(arguments: argparse.Namespace) -> None:
+    """-j is about this machine."""
+    if arguments.engine != "local":
+        arguments.parser.error("argument -j: it is about this machine; for a cluster, -w or --workers name workers")
 
 
 @contextlib.contextmanager
@@ -409,7 +438,7 @@ def do_plan(arguments: argparse.Namespace) -> int:
     with short_warnings(), PlanProgress() as progress:
         progress.say(f"reading {show_name(arguments.file)}")
         job = load(arguments.file)
-        workers = pick_workers(arguments, job)
+        workers = pick_workers(arguments, job) or [this_machine()]
         loaded = time.perf_counter()
         progress.say(f"reading {count(len(job.tasks), 'task')}")
         plan = schedule(job.tasks, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
@@ -438,7 +467,7 @@ def do_run(arguments: argparse.Namespace) -> int:
             "this is the record of a workflow that ran elsewhere; its commands and files are not here, so it can be "
             "planned (fastsched plan) and not run",
         )
-    graph, table = read_both(CompiledGraph, job.tasks, pick_workers(arguments, job))
+    graph, table = compile_both(job.tasks, pick_workers(arguments, job))
     return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy())
 
 
@@ -446,7 +475,7 @@ def run_graph(
     arguments: argparse.Namespace,
     name: str,
     graph: CompiledGraph,
-    table: WorkerTable,
+    table: WorkerTable | None,
     cwd: str | None,
     policy: Policy,
 ) -> int:
@@ -455,6 +484,7 @@ def run_graph(
         arguments.parser.error(f"argument --run-dir: {arguments.run_dir} is not a folder")
     folder = arguments.run_dir if arguments.run_dir is not None or not len(graph) else new_run_dir()
     settings = Settings(
+        engine=arguments.engine,
         journal=None if arguments.no_journal or not len(graph) else folder,
         run_dir=folder,
         max_retries=arguments.max_retries,
@@ -476,6 +506,7 @@ def do_resume(arguments: argparse.Namespace) -> int:
     """`fastsched resume`: go on with a run."""
     folder = find_run(arguments.run)
     settings = Settings(
+        engine=arguments.engine or "local",
         journal=folder,
         rhythm=rhythm_of(arguments),
         accept_damage=arguments.accept_damage,
@@ -514,6 +545,7 @@ def do_retry(arguments: argparse.Namespace) -> int:
     before = {
         "max_retries": opened.max_retries,
         "timeout": opened.timeout_s,
+        "engine": opened.engine or "local",
         "lease": opened.lease_s,
         "grace": opened.grace_s,
         "containment": opened.containment,
@@ -526,10 +558,11 @@ def do_retry(arguments: argparse.Namespace) -> int:
             setattr(arguments, what, value)
     if arguments.max_fails is AS_BEFORE:
         arguments.max_fails = opened.max_fails
-    workers: Sequence[Worker] = opened.workers
+    workers: Sequence[Worker] | None = None if opened.offered or arguments.engine != opened.engine else opened.workers
     if arguments.jobs:
+        only_here(arguments)
         workers = [msgspec.structs.replace(this_machine(), cpu_cores_available=arguments.jobs)]
-    graph, table = read_both(CompiledGraph, tasks, workers)
+    graph, table = compile_both(tasks, workers)
     if not arguments.quiet:
         print(f"running {count(len(tasks), 'task')} of {past.folder} again, as a new run", file=sys.stderr)
     return run_graph(arguments, opened.name, graph, table, opened.cwd, opened.policy)

@@ -44,10 +44,13 @@ __all__ = [
     "WorkerJoined",
     "WorkerLeft",
     "WorkerLost",
+    "WorkerOffered",
     "WorkerOnProbation",
     "WorkerQuarantined",
     "WorkerResized",
+    "WorkerSuspected",
     "WorkerTrusted",
+    "WorkerWithdrawn",
     "WorkersSettled",
 ]
 
@@ -158,7 +161,33 @@ class TaskReturned(msgspec.Struct, frozen=True, tag=True, array_like=True):
     incarnation: int | None = None  # as in AttemptEnded
 
 
-Report = WorkerHeard | AttemptEnded | TaskReturned | WorkerLost
+class WorkerOffered(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A worker of the engine's own is there, and can be brought up."""
+
+    worker: Worker
+
+    @property
+    def worker_id(self) -> str:
+        """Its id."""
+        return self.worker.worker_id
+
+
+class WorkerSuspected(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The worker is as good as lost, and a `WorkerLost` follows when none of its commands runs any more."""
+
+    worker_id: str
+    incarnation: int | None = None  # as in AttemptEnded
+
+
+class WorkerWithdrawn(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A worker of the engine's own was taken away by who provides it, and nothing of it runs any more."""
+
+    worker_id: str
+    message: str
+    incarnation: int | None = None  # as in AttemptEnded
+
+
+Report = WorkerHeard | AttemptEnded | TaskReturned | WorkerLost | WorkerOffered | WorkerSuspected | WorkerWithdrawn
 
 
 # ---------------------------------------------------------------- facts that are told

@@ -561,6 +561,10 @@ class State:
         live, expected = self._core.presence_of(self._worker[worker_id])
         return expected and not live
 
+    def is_busy(self, worker_id: str) -> bool:
+        """Whether a worker is there, and an attempt of some task is open on it."""
+        return bool(self._core.running_on(self._worker[worker_id]))
+
     def incarnation(self, worker_id: str) -> int:
         """How often a worker has come, from 1; 0 = never yet."""
         return self._core.incarnation_of(self._worker[worker_id])

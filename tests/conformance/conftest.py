@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import uuid
 
+import hypothesis  # noqa: F401  # at the end of pytest, beside Dask's callback of the collector, CPython 3.11 fails at it
 import pytest
 
 from .field import Field, survivors, wait_for
-from .makers import MAKERS
+from .makers import ENDS, MAKERS
 
 if os.name != "posix":
     collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ends():
+    """What was begun for all engines is ended when their tests are over."""
+    yield
+    ENDS.close()
 
 
 @pytest.fixture(params=sorted(name for name, maker in MAKERS.items() if maker.runs_commands))

@@ -123,6 +123,23 @@ def start_scheduler(maker, run_id, *commands, lease_s=20.0):
     return scheduler
 
 
+@pytest.fixture
+def start(maker):
+    """Starts schedulers that have a cluster of their own, perhaps, of which nothing is left in the end."""
+    trees = []
+
+    def start(*given, **more):
+        scheduler = start_scheduler(maker, *given, **more)
+        trees.append({pid: began_at(pid) for pid in tree_of(scheduler.pid)})
+        return scheduler
+
+    yield start
+    for tree in trees:
+        for pid, began in tree.items():
+            if began is not None and began_at(pid) == began:
+                os.kill(pid, signal.SIGKILL)
+
+
 def kill_hard(scheduler):
     scheduler.send_signal(signal.SIGKILL)
     scheduler.wait()
@@ -130,17 +147,17 @@ def kill_hard(scheduler):
 
 
 @needs_proc
-def test_when_the_scheduler_is_killed_nothing_survives(field, maker, mark):
-    scheduler = start_scheduler(maker, uuid.uuid4().hex, DEAF.format(mark=mark), f"sleep {mark}")
+def test_when_the_scheduler_is_killed_nothing_survives(field, start, mark):
+    scheduler = start(uuid.uuid4().hex, DEAF.format(mark=mark), f"sleep {mark}")
     wait_for(lambda: len(survivors(mark)) >= 4)
     kill_hard(scheduler)
     wait_for(lambda: not survivors(mark), 10)
 
 
 @needs_proc
-def test_when_a_scheduler_is_stopped_for_a_lease_its_commands_are_ended(maker, field, mark):
+def test_when_a_scheduler_is_stopped_for_a_lease_its_commands_are_ended(start, field, mark):
     """Somebody else may be given them by then."""
-    scheduler = start_scheduler(maker, uuid.uuid4().hex, DEAF.format(mark=mark), lease_s=1.0)
+    scheduler = start(uuid.uuid4().hex, DEAF.format(mark=mark), lease_s=1.0)
     wait_for(lambda: len(survivors(mark)) >= 3)
     time.sleep(1.5)
     assert len(survivors(mark)) >= 3, "as long as it gives signs of life they go on"
@@ -152,10 +169,10 @@ def test_when_a_scheduler_is_stopped_for_a_lease_its_commands_are_ended(maker, f
 
 
 @needs_proc
-def test_the_next_scheduler_of_a_run_ends_what_the_last_one_has_left(make_field, maker, mark):
+def test_the_next_scheduler_of_a_run_ends_what_the_last_one_has_left(make_field, start, mark):
     """Everything is killed but the commands; whatever is left of them is gone when the run is opened again."""
     run_id, other = uuid.uuid4().hex, uuid.uuid4().hex
-    scheduler = start_scheduler(maker, run_id, DEAF.format(mark=mark), f"sleep {mark}")
+    scheduler = start(run_id, DEAF.format(mark=mark), f"sleep {mark}")
     wait_for(lambda: len(survivors(mark)) >= 4)
     for pid in [scheduler.pid, *children_of(scheduler.pid)]:
         os.kill(pid, signal.SIGSTOP)
@@ -172,3 +189,15 @@ def test_the_next_scheduler_of_a_run_ends_what_the_last_one_has_left(make_field,
 def children_of(pid):
     listed = subprocess.run(["ps", "-Ao", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if int(line.split()[1]) == pid]
+
+
+def tree_of(pid):
+    return [pid, *(deeper for child in children_of(pid) for deeper in tree_of(child))]
+
+
+def began_at(pid):
+    """What tells a process from a later one of the same number; None: there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None

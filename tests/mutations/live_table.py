@@ -526,8 +526,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "drained-not-awaited",
         "runtime/loop.py",
-        "any(not presence.is_up or presence.leaving for",
-        "any(not presence.is_up for",
+        "any(not p.is_up or p.leaving or p.is_suspect for",
+        "any(not p.is_up or p.is_suspect for",
         "a run whose last worker is drained is said to stand still",
     ),
     Mutation(

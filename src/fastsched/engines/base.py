@@ -35,9 +35,20 @@ class Engine(Protocol):
     holds: whether workers keep a `Start` that names what it comes `after`, and carry it out themselves when that has
     ended. One that does not return it. A worker may return it any time before (`TaskReturned`), what was to follow it
     first, and does so where the attempt before it takes long; before the end of that attempt is reported.
+
+    offers: whether workers of its own come and go. Once `workers` was called, those that come later are reported
+    (`WorkerOffered`), and those that go because somebody wants it (`WorkerLeft`).
     """
 
     holds: bool
+    offers: bool
+
+    def workers(self) -> Sequence[Worker]:
+        """The workers of a run for which nobody names any.
+
+        Raises:
+            OSError: where they cannot be asked for.
+        """
 
     def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
         """Get ready for a run, and end whatever an earlier scheduler of the same run has left running.

@@ -62,6 +62,7 @@ class LocalEngine:
     """
 
     holds = HAS_FAST_LANE
+    offers = False
 
     def __init__(
         self,
@@ -98,12 +99,16 @@ class LocalEngine:
         self.wake_write.setblocking(False)
         self.poller.register(self.wake_read.fileno(), POLLIN)
 
-    def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
-        """See `Engine.open`."""
+    def workers(self) -> list[Worker]:
+        """See `Engine.workers`: this machine."""
+        return [this_machine()]
+
+    def open(self, run_id: str, heartbeat_s: float, lease_s: float, *, shares: bool = False) -> None:
+        """See `Engine.open`. shares: somebody else may run something of the same run here, which is left alone."""
         self.run_id, self.heartbeat_s, self.lease_s = run_id, heartbeat_s, lease_s
         mark = Mark(run_id)
         until = time.monotonic() + GIVE_UP_S
-        while not sweep(mark, whole_run=True):
+        while not shares and not sweep(mark, whole_run=True):
             if time.monotonic() > until:
                 raise OSError("what an earlier scheduler of this run has left running cannot be killed")
             time.sleep(LOOK_S)
@@ -120,14 +125,14 @@ class LocalEngine:
         """See `Engine.levels`."""
         return self._levels
 
-    def bring_up(self, worker: Worker, incarnation: int) -> None:
-        """Start an agent for the worker."""
+    def bring_up(self, worker: Worker, incarnation: int, number: int = 0) -> None:
+        """Start an agent for the worker. number: what it is marked by, where others number agents too; 0: any."""
         try:
-            host = self._make_host(worker.worker_id, incarnation)
+            host = self._make_host(worker.worker_id, incarnation, number)
         except OSError as error:
             if error.errno != errno.EMFILE or not self._allow_more_files():
                 raise
-            host = self._make_host(worker.worker_id, incarnation)
+            host = self._make_host(worker.worker_id, incarnation, number)
         fd = host.channel.fileno()
         self.hosts[worker.worker_id] = self.by_fd[fd] = host
         self.poller.register(fd, POLLIN)
@@ -246,9 +251,9 @@ class LocalEngine:
 
     # ------------------------------------------------------------ agents
 
-    def _make_host(self, worker_id: str, incarnation: int) -> Host:
+    def _make_host(self, worker_id: str, incarnation: int, number: int) -> Host:
         """An agent that has been started, and has been told nothing."""
-        mark = Mark(self.run_id, self._next_agent(), mark_of(os.getpid()) or 1 << 64)
+        mark = Mark(self.run_id, number or self._next_agent(), mark_of(os.getpid()) or 1 << 64)
         ours, theirs = socket.socketpair()
         with theirs:
             try:

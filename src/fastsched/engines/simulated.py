@@ -72,6 +72,7 @@ class SimulatedEngine:
     """
 
     holds = True
+    offers = False
 
     def __init__(
         self,
@@ -96,6 +97,10 @@ class SimulatedEngine:
         return self._now
 
     # ------------------------------------------------------------ the protocol
+
+    def workers(self) -> list[Worker]:
+        """See `Engine.workers`: one of an ordinary size."""
+        return [Worker("simulated", 8, 32768)]
 
     def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
         """See `Engine.open`."""

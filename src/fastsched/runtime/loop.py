@@ -39,8 +39,11 @@ from ..events import (
     WorkerJoined,
     WorkerLeft,
     WorkerLost,
+    WorkerOffered,
     WorkerResized,
     WorkersSettled,
+    WorkerSuspected,
+    WorkerWithdrawn,
 )
 from ..explain import Explanation
 from ..model import Reason, Task, TaskStatus, Worker
@@ -100,6 +103,7 @@ class Presence:
     is_up: bool = False
     leaving: bool = False  # it was told to go
     draining: bool = False  # it is to go when it is empty
+    is_suspect: bool = False  # it is as good as lost, and is given nothing more
     failed_starts: int = 0
     fruitless: int = 0  # losses since it last completed something
     pace: Pace = field(default_factory=Pace)
@@ -397,6 +401,9 @@ class Loop:
 
     def _take(self, report: Report, now: int) -> None:
         """Book one report."""
+        if isinstance(report, WorkerOffered):
+            self._take_offer(report.worker, now)
+            return
         presence = self._workers.get(report.worker_id)
         if isinstance(report, AttemptEnded):
             if presence and report.incarnation in (None, presence.incarnation):
@@ -418,19 +425,41 @@ class Loop:
             presence.pace.note_return()
             self._absorb(report, now)
             return
+        if isinstance(report, WorkerSuspected):
+            presence.is_suspect = True
+            if self.state.is_busy(report.worker_id):
+                self._absorb(WorkerDraining(report.worker_id, now), now)
+            return
+        if isinstance(report, WorkerWithdrawn):
+            self._liveness.forget(report.worker_id)
+            self._part_from(report.worker_id, now, report.message)
+            return
         self._lose(report, presence, now)
+
+    def _take_offer(self, worker: Worker, now: int) -> None:
+        """The engine has a worker: a new one, or one that is waited for."""
+        worker_id = worker.worker_id
+        if worker_id not in self._workers:
+            self.add_worker(worker, now)
+        elif self._restarts.pop(worker_id, None) is not None:
+            if self.state.workers[self.state.worker_index(worker_id)] != worker:
+                self._absorb(WorkerResized(worker, now), now)
+            self._bring_up(worker, now)
 
     def _lose(self, report: WorkerLost, presence: Presence, now: int) -> None:
         """A worker is gone: as it was told, or it is brought up again, later each time that nothing comes of it."""
         worker_id = report.worker_id
         self._liveness.forget(worker_id)
-        was_up, presence.is_up = presence.is_up, False
+        was_up, presence.is_up, presence.is_suspect = presence.is_up, False, False
         if presence.leaving or presence.draining:
             self._part_from(worker_id, now)
             return
         presence.fruitless += 1
         presence.failed_starts += not was_up
         will_return = presence.failed_starts < MAX_FAILED_STARTS
+        if not (self.state.is_live(worker_id) or self.state.is_expected(worker_id)):
+            # All that it ran had ended when its loss was certain, so it had left as one that is drained.
+            self._absorb(WorkerExpected(self.state.workers[self.state.worker_index(worker_id)], now), now)
         self._absorb(WorkerLost(worker_id, report.message, now, will_return), now)
         presence.pace = Pace()
         if will_return:
@@ -441,11 +470,11 @@ class Loop:
             del self._workers[worker_id]
             self._settle(now)
 
-    def _part_from(self, worker_id: str, now: int) -> None:
-        """A worker that was told to go has gone."""
+    def _part_from(self, worker_id: str, now: int, message: str = "its worker left") -> None:
+        """A worker that was told to go has gone, or one that was taken away."""
         del self._workers[worker_id]
         if self.state.is_live(worker_id) or self.state.is_expected(worker_id):
-            self._absorb(WorkerLeft(worker_id, now), now)
+            self._absorb(WorkerLeft(worker_id, now, message=message), now)
         self._settle(now)
 
     def _bring_up(self, worker: Worker, now: int) -> None:
@@ -516,7 +545,7 @@ class Loop:
         self.ledger.note(event)
         if isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
-            if presence and not presence.leaving:  # it is drained
+            if presence and not presence.leaving and not presence.is_suspect:  # it is drained
                 presence.leaving = True
                 self.engine.lose(event.worker_id, "it has left")
         elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:
@@ -695,7 +724,7 @@ class Loop:
         state = self.state
         if state.n_running or state.n_promised or state.done or self._unwanted or state.next_wake() is not None:
             return True
-        return any(not presence.is_up or presence.leaving for presence in self._workers.values())
+        return any(not p.is_up or p.leaving or p.is_suspect for p in self._workers.values())
 
     def _wait_s(self, now: int) -> float:
         """How long to wait for a report at most."""

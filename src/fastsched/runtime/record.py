@@ -46,6 +46,8 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     timeout_s: float | None
     tasks: Sequence[Task]
     workers: Sequence[Worker]
+    engine: str = "local"  # "": one that a program had made
+    offered: bool = False  # the workers are the engine's own, which come and go
 
 
 class SchedulerOpened(msgspec.Struct, frozen=True, tag=True):

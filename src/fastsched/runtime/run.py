@@ -12,13 +12,12 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
-from ..graph import CompiledGraph, read_both
 from ..model import Task, Worker
 from ..plan import Run
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
-from .session import Session, Settings, this_machine
+from .session import Session, Settings, compile_both
 from .teller import OnEvent, Teller
 
 __all__ = ["play", "run"]
@@ -60,7 +59,8 @@ def run(
 
     Args:
         tasks: `Task` objects or mappings with the same fields, in the order of submission.
-        workers: `Worker` objects or mappings. None: one worker, with this machine's cores and memory.
+        workers: `Worker` objects or mappings. None: those of the engine; of "local", one with this machine's cores and
+            memory.
         on_event: called with every event (see `fastsched.events`), in order, in the calling thread.
         run_dir: the folder for outputs, made if need be; it must not hold those of another run. None: that of the
             journal, or a new folder in `.fastsched/runs`.
@@ -100,7 +100,7 @@ def run(
         containment=containment,
         output_cap_mb=output_cap_mb,
     )
-    graph, table = read_both(CompiledGraph, tasks, [this_machine()] if workers is None else workers)
+    graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):
         raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
     session = Session(settings, graph, table, settled=True, fresh=True)

@@ -48,8 +48,11 @@ class Scheduler:
     has ended; after an exception, at once. Every method may be called from any thread.
 
     Args:
-        workers: `Worker` objects or mappings. None: one worker, with this machine's cores and memory.
-        engine: what carries orders to workers: "local", an agent process for each on this machine; or an `Engine`.
+        workers: `Worker` objects or mappings. None: those of the engine; of "local", one with this machine's cores and
+            memory; else those that it has at any time.
+        engine: what carries orders to workers: "local", an agent process for each on this machine; "dask" and "ray", a
+            cluster on this machine; "dask://HOST:PORT", "dask:///PATH/TO/scheduler.json" and "ray://HOST:PORT", one
+            that is there; or an `Engine`, such as `fastsched.engines.dask.DaskEngine(client)`.
         journal: a folder, made if need be, in which everything that happens is kept. Where one is there already, its
             run is taken up where it ended: what completed is not run again. The settings are those of the journal then,
             and, unless `workers` are given, its workers. None: nothing is kept.
@@ -73,7 +76,7 @@ class Scheduler:
         containment: how the processes of a command are held together: "namespace", "session", or "auto": namespaces
             where they can be had without what they take away; `levels()` says what is in force.
         output_cap_mb: what is kept of the stdout and of the stderr of an attempt at most: its beginning and its end.
-            This and `containment` are those of the engine "local".
+            This and `containment` are for an engine that is named.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.

@@ -14,11 +14,12 @@ from typing import Any
 from .._version import __version__
 from ..engines.base import Engine, Levels
 from ..engines.levels import CONTAINMENTS
-from ..engines.local import OUTPUT_CAP_MB, LocalEngine, this_machine
+from ..engines.local import OUTPUT_CAP_MB
+from ..engines.named import check_engine, make_engine
 from ..errors import JournalError
 from ..events import Event
-from ..graph import CompiledGraph, WorkerTable
-from ..model import as_float, is_number
+from ..graph import CompiledGraph, WorkerTable, read_both
+from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
 from ..planner import FITS, check_choice
 from ..policy import Policy
@@ -30,7 +31,7 @@ from .journal import Journal
 from .loop import Loop, Rhythm
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["MAX_MB", "MAX_SECONDS", "Session", "Settings", "this_machine"]
+__all__ = ["MAX_MB", "MAX_SECONDS", "Session", "Settings", "compile_both"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 MAX_MB = 1 << 30  # of output that is kept of an attempt
@@ -57,13 +58,14 @@ class Settings:
     name: str = ""
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
-    inherited: Collection[str] = ()  # of lease, grace, containment, output_cap: those of the run that is taken up
+    inherited: Collection[str] = ()  # of engine, lease, grace, containment, output_cap: those of the run that goes on
 
     def check(self) -> None:
         """Raise ValueError or OSError where anything is out of its bounds."""
         check_choice("rank", self.rank, RANKS)
         check_choice("fit", self.fit, FITS)
-        check_choice("engine", self.engine if isinstance(self.engine, str) else "local", ["local"])
+        if isinstance(self.engine, str):
+            check_engine(self.engine)
         if not isinstance(self.output_cap_mb, int) or not 1 <= self.output_cap_mb <= MAX_MB:
             said = show_value(self.output_cap_mb)
             raise ValueError(f"output_cap_mb is {said}; a whole number between 1 and {MAX_MB:,} is wanted")
@@ -78,7 +80,8 @@ class Settings:
             check_seconds("timeout", self.timeout)
             if not self.timeout:
                 raise ValueError("timeout is 0; more than 0 seconds are wanted")
-        if self.cwd is not None and not os.path.isdir(self.cwd):
+        # Where commands run elsewhere, it is looked for there.
+        if self.cwd is not None and self.engine == "local" and not os.path.isdir(self.cwd):
             raise NotADirectoryError(f"cwd is {os.fspath(self.cwd)!r}, which is not a folder")
 
 
@@ -86,7 +89,7 @@ class Session:
     """One scheduler's time with a run.
 
     Args:
-        graph, table: the tasks and the workers to begin with; table None: those of the journal, or this machine.
+        graph, table: the tasks and the workers to begin with; table None: those of the journal, or of the engine.
         settled: no other workers will come. forget: see `State`.
         fresh: True: there must be no journal yet; False: there must be one; None: either.
         journal: one that is open, in place of that of the settings. clock: ns, never going back.
@@ -112,6 +115,7 @@ class Session:
         self.was_over = False  # every task had ended already
         self.name = settings.name
         self.loop: Loop | None = None
+        self._engine: Engine | None = None
         self._control: Control | None = None
         self.journal, self._clock = journal, clock
 
@@ -121,12 +125,18 @@ class Session:
         Raises:
             FileExistsError, JournalLocked, JournalDamaged, OSError: where that cannot be.
         """
-        self.loop = loop = self._open_loop(tell)
+        try:
+            self.loop = loop = self._open_loop(tell)
+        except BaseException:
+            if self._engine is not None:
+                self._engine.close(0.0)
+            raise
         if self.settings.journal is not None and self.journal is not None:
             try:
                 self._control = Control(self.journal.folder, loop, self.name)
             except BaseException:
                 self.journal.close()
+                loop.engine.close(0.0)
                 raise
         return loop
 
@@ -181,8 +191,11 @@ class Session:
 
     def _open_new(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
         settings, table = self.settings, self.table
+        cwd = os.path.abspath(settings.cwd or os.getcwd())
+        engine = self._make_engine(settings.engine, cwd, settings.containment, settings.output_cap_mb)
+        offered = table is None and engine.offers
         if table is None:
-            table = WorkerTable([this_machine()], self.graph.resources)
+            table = WorkerTable(engine.workers(), self.graph.resources)
         state = self._make_state(settings, self.graph, table)
         # Whoever holds the journal has the folder for himself.
         is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
@@ -206,13 +219,15 @@ class Session:
             settings.max_fails,
             settings.containment,
             settings.output_cap_mb,
-            os.path.abspath(settings.cwd or os.getcwd()),
+            cwd,
             logs,
             settings.timeout,
             self.graph.tasks,
             table.workers,
+            settings.engine if isinstance(settings.engine, str) else "",
+            offered,
         )
-        loop = self._make_loop(opened, state, tell)
+        loop = self._make_loop(opened, state, engine, tell)
         if self.journal is not None:
             self.journal.append_all([*encode_record(opened), *encode_record(self._arrival(loop))])
         return loop
@@ -221,7 +236,14 @@ class Session:
         """Absorb what the journal says; what ran when it ended is not there any more."""
         graph = CompiledGraph(opened.tasks)
         state = self._make_state(opened, graph, WorkerTable(opened.workers, graph.resources))
-        loop = self._make_loop(opened, state, tell)
+        settings, before = self.settings, self.settings.inherited
+        engine = self._make_engine(
+            opened.engine if "engine" in before else settings.engine,
+            opened.cwd,
+            opened.containment if "containment" in before else settings.containment,
+            opened.output_cap_mb if "output_cap" in before else settings.output_cap_mb,
+        )
+        loop = self._make_loop(opened, state, engine, tell)
         self.name, logs = opened.name, loop.ledger.logs
         self.folder = str(self.settings.journal)
         if logs is not None:
@@ -231,7 +253,10 @@ class Session:
             if isinstance(record, Turn):
                 self.history += loop.replay(record)
         self.was_over = state.done
-        loop.take_over(None if self.table is None else self.table.workers)
+        workers: Sequence[Worker] | None = None if self.table is None else self.table.workers
+        if workers is None and opened.offered and not self.was_over:
+            workers = engine.workers()
+        loop.take_over(workers)
         assert self.journal is not None
         self.journal.append_all(encode_record(self._arrival(loop)))
         return loop
@@ -247,17 +272,21 @@ class Session:
             forget=self.forget,
         )
 
-    def _make_loop(self, opened: RunOpened, state: State, tell: Callable[[Sequence[Event]], object]) -> Loop:
-        settings = self.settings
-        engine = settings.engine
-        before = settings.inherited
+    def _make_engine(self, engine: str | Engine, cwd: str, containment: str, output_cap_mb: int) -> Engine:
+        """The engine that carries the run out; it is closed where that does not come to be."""
+        if engine == "":
+            raise ValueError("an engine that a program had made carried this run; say which one goes on with it")
         if isinstance(engine, str):
-            engine = LocalEngine(
-                cwd=opened.cwd,
-                env=settings.env,
-                containment=opened.containment if "containment" in before else settings.containment,
-                output_cap_mb=opened.output_cap_mb if "output_cap" in before else settings.output_cap_mb,
-            )
+            env = self.settings.env
+            engine = make_engine(engine, cwd=cwd, env=env, containment=containment, output_cap_mb=output_cap_mb)
+        self._engine = engine
+        return engine
+
+    def _make_loop(
+        self, opened: RunOpened, state: State, engine: Engine, tell: Callable[[Sequence[Event]], object]
+    ) -> Loop:
+        settings = self.settings
+        before = settings.inherited
         rhythm = settings.rhythm
         if "lease" in before:
             rhythm = replace(rhythm, heartbeat_s=opened.heartbeat_s, lease_s=opened.lease_s)
@@ -280,6 +309,16 @@ class Session:
     @staticmethod
     def _arrival(loop: Loop) -> SchedulerOpened:
         return SchedulerOpened(loop.now(), time.time(), os.getpid())
+
+
+def compile_both(
+    tasks: Iterable[Task | Mapping[str, Any]], workers: Iterable[Worker | Mapping[str, Any]] | None
+) -> tuple[CompiledGraph, WorkerTable | None]:
+    """Tasks and, where any are named, workers. Raises ValidationError, naming every problem of both at once."""
+    if workers is None:
+        return CompiledGraph(tasks), None
+    graph, table = read_both(CompiledGraph, tasks, workers)
+    return graph, table
 
 
 def keep_standard_streams() -> None:
