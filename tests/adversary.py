@@ -71,6 +71,8 @@ class Adversary:
                 self.return_promised()
             if self.rng.random() < 0.02:
                 self.cancel()
+            if self.luck.random() < 0.02:
+                self.set_deadline(self.luck.choice([None, 0, 1, 5, 20, 60]))
             self.compare()
         self.finish()
 
@@ -82,6 +84,7 @@ class Adversary:
                 self.do("join", worker)
         while self.machine_promises():
             self.return_promised()
+        self.set_deadline(None)
         for _ in range(10 * len(self.machine.tasks) + 50):
             self.assign()
             running = [i for i, t in enumerate(self.machine.tasks) if t.state == "RUNNING"]
@@ -249,6 +252,14 @@ class Adversary:
         assert done == self.machine.cancel(i)
         self.counts["cancelled"] += done
 
+    def set_deadline(self, seconds: int | None) -> None:
+        """All attempts are to have ended so many seconds from now, or whenever they do."""
+        deadline = None if seconds is None else self.now + seconds * SECOND
+        self.core.set_deadline(-1 if deadline is None else deadline, self.now)
+        self.machine.advance(self.now)
+        self.machine.set_deadline(deadline)
+        self.counts["deadlines"] += deadline is not None
+
     def move_worker(self) -> None:
         worker = self.rng.randrange(len(self.machine.workers))
         state = self.machine.workers[worker]
@@ -306,6 +317,10 @@ class Adversary:
         states = [STATES[s] for s in told["state"]]
         wanted = ["READY" if m.ready(i) else t.state for i, t in enumerate(m.tasks)]
         wanted = ["DELAYED" if state == "PROMISED" else state for state in wanted]
+        late = [i for i, _ in enumerate(m.tasks) if m.could_start(i) and m.too_long(i)]
+        wanted = ["DELAYED" if i in late else state for i, state in enumerate(wanted)]
+        assert self.core.postponements() == late, where
+        self.counts["postponed"] = max(self.counts["postponed"], len(late))
         assert self.core.promises() == self.machine_promises(), where
         assert states == wanted, where
         for name, values in {

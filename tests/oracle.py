@@ -34,7 +34,7 @@ class Machine:
     def __init__(self, n_resources, **options):
         self.k, self.o = n_resources, Record(**{**DEFAULTS, **options})
         self.tasks, self.workers, self.log, self.notices = [], [], [], []
-        self.now, self.reservation = 0, None
+        self.now, self.reservation, self.deadline = 0, None, None
 
     # ---------------------------------------------------------------- facts
 
@@ -69,6 +69,18 @@ class Machine:
             if worker.trust == "QUARANTINED" and worker.release <= now:
                 worker.trust = "PROBATION"
                 self.notices.append(("PROBATION", w))
+        self.postpone()
+
+    def set_deadline(self, at):
+        self.deadline = at
+        self.postpone()
+
+    def postpone(self):
+        for i, t in enumerate(self.tasks):
+            if self.too_long(i):
+                t.overtaken = None
+                if self.reservation and self.reservation[0] == i:
+                    self.reservation = None
 
     def completed(self, i):
         t = self.tasks[i]
@@ -226,8 +238,14 @@ class Machine:
         return [i for i, t in enumerate(self.tasks) if t.state == "RUNNING" and t.worker == w]
 
     def ready(self, i):
+        return self.could_start(i) and not self.too_long(i)
+
+    def could_start(self, i):
         t = self.tasks[i]
         return t.state == "WAITING" and all(self.tasks[d].state == "COMPLETED" for d in t.deps)
+
+    def too_long(self, i):
+        return self.deadline is not None and self.now + self.tasks[i].duration > self.deadline
 
     def usable(self, w):
         worker = self.workers[w]

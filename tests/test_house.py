@@ -59,6 +59,7 @@ FLOORS = {
     "__init__": 9,
     "progress": 9,
     "report": 10,
+    "slurm": 10,
     "verbs": 11,
     "cli": 12,
     "__main__": 13,

@@ -36,6 +36,8 @@ class Tables:
     """Attempts that did not complete."""
     now: int
     """The time of the last fact, ns; it never goes back."""
+    deadline: int
+    """When all attempts are to have ended, ns; -1 = whenever they do."""
     notices: list[tuple[int, int, int]]
     """What followed from facts, in order: (kind, task or worker, now). 0: a ready task that nobody could hold; of a
     worker, 1: put in quarantine, 2: on probation, 3: let back, 4: drained and gone."""
@@ -72,6 +74,9 @@ class Tables:
 
     def amounts(self) -> tuple[Int32s, Int32s, Int32s]:
         """demand (n, K), capacity (W, K), free (W, K; -1 for a worker that takes nothing). Views."""
+
+    def postponements(self) -> list[int]:
+        """The tasks that could start, but for the deadline, ascending."""
 
     def promises(self) -> dict[int, int]:
         """The tasks that are promised to workers, ascending, and to which."""
@@ -201,6 +206,13 @@ class Facts(Tables):
 
     def advance(self, now: int) -> None:
         """Book that time has passed: delays and quarantines that are over by then end."""
+
+    def set_deadline(self, at: int, now: int) -> None:
+        """Book when all attempts are to have ended, in ns; -1: whenever they do.
+
+        From here on no task is started that would end later, by the time that it is expected to take: it is postponed,
+        until another deadline is set.
+        """
 
     def add_workers(self, capacity: npt.NDArray[Any], now: int, expected: bool = False) -> int:
         """Book that new workers (m, K) are there, or are expected; answers the index of the first.

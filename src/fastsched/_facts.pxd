@@ -61,6 +61,7 @@ cdef class Facts(Tables):
     cdef void _delay(self, int32_t task) noexcept nogil
     cdef void _grow_memory(self, int32_t task) noexcept nogil
     cdef void _advance(self, int64_t now) noexcept nogil
+    cdef void _postpone_too_long(self) noexcept nogil
     cdef void _notify(self, int notice, int32_t which) noexcept nogil
     # kernels: workers
     cdef void _take_room(self, int32_t task, int32_t worker, int32_t sign) noexcept nogil

@@ -57,6 +57,8 @@ cdef class Facts(Tables):
         self.quarantine_after, self.probation = quarantine_after, probation
         self.many_workers, self.tell_stuck = many_workers, tell_stuck
         self.reserved_task = self.reserved_worker = -1
+        self.deadline = -1
+        self.longest = np.empty(0, dtype=np.int32)
         self.next_release = -1
         self.notices = []
         self.layer_size = []
@@ -90,6 +92,8 @@ cdef class Facts(Tables):
         self.n_left += m
         if first:
             self._skip_under_failed(first, np.asarray(dep_ptr), np.asarray(deps))
+        if self.deadline >= 0:
+            self._sort_by_duration()
         self._enter_ready(self._add_layer(first, m, np.asarray(class_of), class_demand, order))
         return first
 
@@ -245,6 +249,24 @@ cdef class Facts(Tables):
         """Book that time has passed. See the .pyi."""
         self._check_open(now)
 
+    def set_deadline(self, at, now):
+        """Book when all attempts are to have ended. See the .pyi."""
+        cdef int32_t task
+        self._check_open(now)
+        postponed = self.postponements()
+        self.deadline = at
+        self._sort_by_duration()
+        for task in postponed:
+            self.postponed[task] = 0
+            self._book_ready(task)
+        self._postpone_too_long()
+
+    def _sort_by_duration(self):
+        """Put the tasks in the order in which they become too long; nothing where no deadline is set."""
+        durations = self.task_table["duration"][:self.n_tasks if self.deadline >= 0 else 0]
+        self.longest = np.argsort(-durations, kind="stable").astype(np.int32)
+        self.n_too_long = 0
+
     # ------------------------------------------------------------ doors: workers
 
     def add_workers(self, capacity, now, bint expected=False):
@@ -375,9 +397,13 @@ cdef class Facts(Tables):
     # ------------------------------------------------------------ facts about tasks
 
     cdef void _book_ready(self, int32_t task) noexcept nogil:
-        # Nothing keeps the task from starting any more: it enters the tree of its slot.
+        # Nothing keeps the task from starting any more, unless it is the deadline: it enters the tree of its slot.
         cdef TaskRow* row = self.row(task)
         cdef int s = row.slot_of
+        if self.deadline >= 0 and self.now + row.duration > self.deadline:
+            row.state = DELAYED
+            self.postponed[task] = 1
+            return
         row.state = READY
         if self.pivot_need[s]:
             bits_set(&self.bits[0], &self.level[s * LEVELS], self.depth[s], row.leaf_of)
@@ -806,6 +832,21 @@ cdef class Facts(Tables):
                     self._notify(NOTICE_PROBATION, worker)
                     self._show(worker)
             self._find_next_release()
+        if self.deadline >= 0:
+            self._postpone_too_long()
+
+    cdef void _postpone_too_long(self) noexcept nogil:
+        # What is ready, and could not end in time any more, is not to be started.
+        cdef int32_t task
+        while self.n_too_long < self.longest.shape[0]:
+            task = self.longest[self.n_too_long]
+            if self.now + self.row(task).duration <= self.deadline:
+                break
+            self.n_too_long += 1
+            if self.row(task).state == READY:
+                self._leave_tree(task)
+                self.row(task).state = DELAYED
+                self.postponed[task] = 1
 
     cdef void _find_next_release(self) noexcept nogil:
         cdef int32_t worker

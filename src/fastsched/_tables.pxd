@@ -14,7 +14,7 @@ cdef enum TaskState:
     READY = 1               # may start as soon as a worker has room
     RUNNING = 2
     COMPLETED = 3
-    DELAYED = 4             # failed, and waits for its back-off to end; or it is promised to a worker
+    DELAYED = 4             # failed, and waits for its back-off to end; or promised to a worker; or postponed
     FAILED = 5              # for good
     SKIPPED = 6             # a dependency failed for good
     CANCELLED = 7
@@ -56,6 +56,9 @@ cdef class Tables:
     cdef readonly int32_t n_left            # tasks in no terminal state
     cdef readonly int32_t n_running         # open attempts
     cdef readonly int64_t now               # ns; never goes back
+    cdef readonly int64_t deadline          # ns, when all attempts are to have ended; -1 = there is none
+    cdef int32_t[::1] longest               # tasks by their durations, from the longest; empty without a deadline
+    cdef Py_ssize_t n_too_long              # of these: could not end in time any more
     cdef readonly int pivot                 # the resource in the trees; slots differ in the others
     cdef int rule                           # FitRule
     cdef int32_t many_workers               # from so many on there is a grid
@@ -77,6 +80,7 @@ cdef class Tables:
     cdef Py_ssize_t row_size                # bytes of a row: whole cache lines
     cdef uint8_t[::1] reason                # n, code of why it failed for good; 0 = it did not
     cdef uint8_t[::1] told_stuck            # n, 1 = it was said that no worker could hold it
+    cdef uint8_t[::1] postponed             # n, 1 = it could start, but for the deadline, if it is DELAYED
     cdef int32_t[::1] failures              # n, failures of its own so far
     cdef int32_t[::1] ooms                  # n, attempts that ran out of memory so far
     cdef int32_t[::1] losses                # n, attempts lost with their worker so far

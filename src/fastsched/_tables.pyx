@@ -127,7 +127,7 @@ cdef class Tables:
         self._keep_table(_aligned_rows(0, _row_type(self.n_resources)))
         self.max_retries = int32s
         self.priority = self.key = int64s
-        self.reason = self.told_stuck = uint8s
+        self.reason = self.told_stuck = self.postponed = uint8s
         self.failures = self.ooms = self.losses = self.promised = int32s
         self.overtaken = int64s
         self.cause = self.last_fail = self.last_bar = self.failed_tasks = self.stack = int32s
@@ -185,6 +185,7 @@ cdef class Tables:
         self.max_retries = extended(self.max_retries, n, m, np.ascontiguousarray(max_retries, dtype=np.int32))
         self.reason = with_zeros(self.reason, n, m)
         self.told_stuck = with_zeros(self.told_stuck, n, m)
+        self.postponed = with_zeros(self.postponed, n, m)
         self.failures = with_zeros(self.failures, n, m)
         self.ooms = with_zeros(self.ooms, n, m)
         self.losses = with_zeros(self.losses, n, m)
@@ -588,6 +589,11 @@ cdef class Tables:
         promised = np.asarray(self.promised)[:self.n_tasks]
         tasks = np.nonzero(promised)[0]
         return dict(zip(tasks.tolist(), (promised[tasks] - 1).tolist()))
+
+    def postponements(self):
+        """The tasks that could start, but for the deadline. See the .pyi."""
+        postponed = np.asarray(self.postponed)[:self.n_tasks]
+        return np.nonzero((postponed != 0) & (self.task_table["state"][:self.n_tasks] == DELAYED))[0].tolist()
 
     def wakes(self):
         """The tasks that wait for their back-off to end, and until when. See the .pyi."""

@@ -1,8 +1,8 @@
 """The command line: reads files, picks workers, reports. The only room that wires concrete things together.
 
 Exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours (with a traceback), 74 the journal
-could not be kept, 130 interrupted, 141 whoever read the output has gone. Only what a user can do wrong is 2; an error
-that nobody foresaw is not.
+could not be kept, 75 out of time, 130 interrupted, 141 whoever read the output has gone. Only what a user can do wrong
+is 2; an error that nobody foresaw is not.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -25,7 +27,6 @@ import msgspec
 from ._version import __version__
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
-from .engines.named import ENGINES, check_engine
 from .errors import (
     FastschedError,
     FormatError,
@@ -47,16 +48,19 @@ from .policy import Policy
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
 from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
-from .runtime.folder import find_run, new_run_dir
+from .runtime.folder import RUNS, find_run, new_run_dir
 from .runtime.loop import Rhythm
 from .runtime.run import play
 from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings, compile_both
+from .slurm import MARGIN_S, sbatch_script
 from .units import MB_OF_UNIT, read_megabytes, read_seconds
-from .verbs import RUN_HELP, add_format, add_verbs, past_run
+from .verbs import ENGINE_HELP, RUN_HELP, add_format, add_verbs, engine, past_run
 
 __all__ = ["main"]
 
-COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 70, 74, 130, 141
+COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, OUT_OF_TIME, INTERRUPTED, CLOSED_PIPE = (
+    0, 1, 2, 70, 74, 75, 130, 141,
+)  # fmt: skip
 SHAPE = re.compile(
     r"(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)x(\d{1,12}(?:\.\d+)?)([KMGT]?)B?((?:,\w+=\d{1,12})*)", re.IGNORECASE | re.ASCII
 )
@@ -130,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="fastsched",
         description="Plan and run graphs of commands.",
         epilog="exit codes: 0 all completed, 1 some task failed, 2 invalid input, 70 a bug of ours, 74 the "
-        "journal could not be kept, 130 interrupted, 141 the reader of the output has gone",
+        "journal could not be kept, 75 out of time, 130 interrupted, 141 the reader of the output has gone",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastsched {__version__}")
@@ -203,7 +207,41 @@ def build_parser() -> argparse.ArgumentParser:
     retry.set_defaults(max_retries=None, max_fails=AS_BEFORE)
     retry.set_defaults(engine=None, lease=None, grace=None, containment=None, output_cap=None)
     add_verbs(commands)
+    add_slurm(commands)
     return parser
+
+
+def add_slurm(commands: Any) -> None:
+    """The parser of slurm-script."""
+    slurm: argparse.ArgumentParser = commands.add_parser(
+        "slurm-script",
+        usage="fastsched slurm-script FILE --time D [options] | sbatch",
+        help="print a script for sbatch that runs a job file on an allocation",
+        description="Print a script for sbatch: a Dask worker on every node of the allocation, and the run on them. "
+        "What does not fit into the time is not begun; submitted again, the script goes on with it.",
+        allow_abbrev=False,
+    )
+    slurm.set_defaults(do=do_slurm_script, parser=slurm)
+    slurm.add_argument("file", metavar="FILE", help="job file (.json, .toml)")
+    slurm.add_argument("--nodes", type=positive, default=1, metavar="N", help="(default: %(default)s)")
+    slurm.add_argument(
+        "--time", type=positive_duration, required=True, metavar="D", help="of the allocation, such as 4h"
+    )
+    slurm.add_argument("--cpus", type=positive, metavar="N", help="of each node (default: all, and nobody else there)")
+    slurm.add_argument("--mem", type=size, metavar="SIZE", help="of each node, such as 64G (default: all)")
+    slurm.add_argument("--partition", metavar="NAME")
+    slurm.add_argument("--account", metavar="NAME")
+    slurm.add_argument(
+        "--run-dir", metavar="DIR", help="where outputs and journal go (default: slurm-NAME in .fastsched/runs)"
+    )
+    slurm.add_argument("--python", default=sys.executable, metavar="PATH", help="on the nodes (default: %(default)s)")
+    slurm.add_argument(
+        "--run-options",
+        type=shlex.split,
+        default=[],
+        metavar="WORDS",
+        help="for `fastsched run`, such as '--retries 5'",
+    )
 
 
 def add_running(parser: argparse.ArgumentParser, default: str = "") -> None:
@@ -250,8 +288,7 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
         type=engine,
         default="local",
         metavar="ENGINE",
-        help=f"what carries commands to workers: {', '.join(ENGINES)}; without a host, dask and ray begin a cluster on "
-        f"this machine (default: {default or 'local'})",
+        help=f"{ENGINE_HELP} (default: {default or 'local'})",
     )
     parser.add_argument(
         "--lease",
@@ -266,6 +303,12 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
         default=5.0,
         metavar="D",
         help=f"time between asking commands to end and killing them (default: {default or '5s'})",
+    )
+    parser.add_argument(
+        "--walltime",
+        type=positive_duration,
+        metavar="D",
+        help="time that there is: nothing is started that is not expected to end in it; resume goes on with the rest",
     )
     parser.add_argument(
         "--containment",
@@ -339,15 +382,6 @@ def positive_duration(text: str) -> float:
     if number < 0.001:
         raise argparse.ArgumentTypeError(f"{text!r} is too short; at least 1ms is wanted")
     return number
-
-
-def engine(text: str) -> str:
-    """The name of an engine."""
-    try:
-        check_engine(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 def factor(text: str) -> str:
@@ -453,6 +487,36 @@ def do_plan(arguments: argparse.Namespace) -> int:
     return COMPLETED if plan.all_completed else TASK_FAILED
 
 
+# ---------------------------------------------------------------- slurm-script
+
+
+def do_slurm_script(arguments: argparse.Namespace) -> int:
+    """`fastsched slurm-script`: read the job file, so that what is wrong with it is said before it waits in a queue."""
+    if arguments.time <= MARGIN_S:
+        arguments.parser.error(f"argument --time: the last {MARGIN_S} s are for ending in good order; ask for more")
+    job = load(arguments.file)
+    compile_both(job.tasks, None)
+    name = re.sub(r"[^\w.-]+", "-", job.name or os.path.splitext(os.path.basename(arguments.file))[0])
+    build_parser().parse_args(["run", arguments.file, *arguments.run_options])
+    named = {"partition": arguments.partition, "account": arguments.account}
+    print(
+        sbatch_script(
+            arguments.file,
+            name=name,
+            nodes=arguments.nodes,
+            seconds=math.ceil(arguments.time),
+            python=arguments.python,
+            run_dir=arguments.run_dir or os.path.join(RUNS, f"slurm-{name}"),
+            cpus=arguments.cpus,
+            memory_mb=arguments.mem,
+            directives=[f"--{what}={value}" for what, value in named.items() if value],
+            options=arguments.run_options,
+        ),
+        end="",
+    )
+    return COMPLETED
+
+
 # ---------------------------------------------------------------- run
 
 
@@ -494,6 +558,7 @@ def run_graph(
         cwd=cwd,
         rhythm=rhythm_of(arguments),
         timeout=arguments.timeout,
+        walltime=arguments.walltime,
         max_fails=arguments.max_fails,
         name=name,
         containment=arguments.containment,
@@ -509,6 +574,7 @@ def do_resume(arguments: argparse.Namespace) -> int:
         engine=arguments.engine or "local",
         journal=folder,
         rhythm=rhythm_of(arguments),
+        walltime=arguments.walltime,
         accept_damage=arguments.accept_damage,
         containment=arguments.containment or "auto",
         output_cap_mb=arguments.output_cap or OUTPUT_CAP_MB,
@@ -602,4 +668,9 @@ def watch(arguments: argparse.Namespace, session: Session) -> int:
         print(f"fastsched: {error}; fastsched resume {session.folder} goes on with what was kept", file=sys.stderr)
         return DISK_FAILED
     report_run(result, session.messages, time.perf_counter() - began, form, session.levels)
+    if result.interrupted:
+        if form == "human":
+            print(f"{count(len(result.unfinished), 'task')} would not have ended in the walltime", end="")
+            print(f"; fastsched resume {result.run_dir} goes on with it" if session.journal is not None else "")
+        return OUT_OF_TIME
     return COMPLETED if result.all_completed else TASK_FAILED

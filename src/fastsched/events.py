@@ -21,6 +21,7 @@ __all__ = [
     "AttemptStarted",
     "CancelRequested",
     "Choice",
+    "DeadlineSet",
     "Event",
     "Fact",
     "Order",
@@ -275,6 +276,14 @@ class WorkerExpected(msgspec.Struct, frozen=True, tag=True, array_like=True):
     at_ns: int
 
 
+class DeadlineSet(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """When all attempts are to have ended: from here on none is started that is expected to end later. None: whenever
+    they do."""
+
+    deadline_ns: int | None
+    at_ns: int
+
+
 class WorkersSettled(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """No other worker will come than those that are there or expected: what none of them could hold fails."""
 
@@ -367,6 +376,7 @@ Fact = (
     | TaskReturned
     | WorkerFact
     | WorkersSettled
+    | DeadlineSet
     | Choice
 )
 Event = (
@@ -380,6 +390,7 @@ Event = (
     | RoomReserved
     | TasksSubmitted
     | CancelRequested
+    | DeadlineSet
     | WorkerExpected
     | WorkerJoined
     | WorkerDraining

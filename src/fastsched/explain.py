@@ -79,6 +79,9 @@ def explain_task(
         return Explanation(text=f"it waits for {_name(open_)} to complete", waits_for=open_, **known)
     if state == DELAYED:
         until = core.wakes().get(task)
+        if until is None and task not in core.promises():
+            left = max(0, core.deadline - core.now) / NS
+            return Explanation(text=f"it is not expected to end in the {left:.6g} s that this run has left", **known)
         if until is None:
             known["worker_id"] = worker_ids[core.promises()[task]]
             return Explanation(text=f"it starts on {known['worker_id']} as soon as another one ends there", **known)

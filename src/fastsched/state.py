@@ -26,6 +26,7 @@ from .events import (
     AttemptFailed,
     AttemptStarted,
     CancelRequested,
+    DeadlineSet,
     Event,
     Fact,
     RoomReserved,
@@ -159,6 +160,9 @@ class State:
         elif isinstance(fact, WorkersSettled):
             self._core.fail_unsatisfiable(now)
             events = []
+        elif isinstance(fact, DeadlineSet):
+            self._core.set_deadline(-1 if fact.deadline_ns is None else fact.deadline_ns, now)
+            events = [fact]
         elif isinstance(fact, TaskOvertaken):
             self._core.overtook(self._task[fact.task_id], now)
             events = []
@@ -484,6 +488,15 @@ class State:
         """Tasks that workers have been promised."""
         return len(self._promised)
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When all attempts are to have ended; None: whenever they do."""
+        return None if self._core.deadline < 0 else self._core.deadline
+
+    def n_postponed(self) -> int:
+        """Tasks that could start, and are not expected to end by the deadline."""
+        return len(self._core.postponements())
+
     def promised_to(self) -> list[str]:
         """The workers that have been promised something."""
         return [self.worker_ids[worker] for worker in sorted({worker for worker, _ in self._promised.values()})]
@@ -628,6 +641,8 @@ class State:
             core.now,
             core.n_left,
             core.wakes(),
+            core.deadline,
+            core.postponements(),
             core.reservation(),
             core.next_wake(),
             self.ids,

@@ -14,11 +14,14 @@ import platform
 import sqlite3
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .engines.local import local_levels, this_machine
+from .engines.local import OUTPUT_CAP_MB, local_levels, this_machine
+from .engines.named import ENGINES, check_engine, make_engine
+from .engines.remote import RemoteEngine
 from .errors import FastschedError, JournalLocked, UnknownIdError
 from .gantt import show_seconds
 from .model import TaskStatus
@@ -30,7 +33,7 @@ from .runtime.folder import find_run
 from .runtime.journal import Journal
 from .runtime.view import PastRun
 
-__all__ = ["RUN_HELP", "add_verbs", "past_run"]
+__all__ = ["ENGINE_HELP", "RUN_HELP", "add_verbs", "engine", "past_run"]
 
 COMPLETED, TASK_FAILED = 0, 1
 FOLLOW_S = 0.2  # between two looks at a file that grows
@@ -78,10 +81,22 @@ def add_verbs(commands: Any) -> None:
     report.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
     add_format(report)
 
-    doctor = add(commands, "doctor", do_doctor, "say what this machine offers to runs, and how strongly", "[options]")
+    doctor = add(
+        commands,
+        "doctor",
+        do_doctor,
+        "say what this machine, or a cluster, offers to runs, and how strongly",
+        "[options]",
+    )
+    doctor.add_argument(
+        "--engine", type=engine, default="local", metavar="ENGINE", help=f"{ENGINE_HELP} (default: local)"
+    )
     add_format(doctor)
 
 
+ENGINE_HELP = (
+    f"what carries commands to workers: {', '.join(ENGINES)}; without a host, dask and ray begin a cluster here"
+)
 RUN_HELP = "folder of the run, or its name in .fastsched/runs (default: the newest there)"
 
 
@@ -96,6 +111,15 @@ def add(commands: Any, name: str, do: Any, says: str, usage: str) -> argparse.Ar
     )
     parser.set_defaults(do=do, parser=parser)
     return parser
+
+
+def engine(text: str) -> str:
+    """The name of an engine."""
+    try:
+        check_engine(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -365,6 +389,8 @@ def do_report(arguments: argparse.Namespace) -> int:
 
 def do_doctor(arguments: argparse.Namespace) -> int:
     """`fastsched doctor`."""
+    if arguments.engine != "local":
+        return examine_cluster(arguments)
     machine = this_machine()
     levels = local_levels()
     found: dict[str, Any] = {
@@ -391,6 +417,44 @@ def do_doctor(arguments: argparse.Namespace) -> int:
         print(f"{name:<13}{text}")
     for note in found["notes"]:
         print(f"{'':<13}{note}")
+    return COMPLETED
+
+
+def examine_cluster(arguments: argparse.Namespace) -> int:
+    """`fastsched doctor --engine`: what each worker of a cluster offers, and how strongly."""
+    found = make_engine(arguments.engine, cwd=os.getcwd(), env=None, containment="auto", output_cap_mb=OUTPUT_CAP_MB)
+    assert isinstance(found, RemoteEngine)
+    try:
+        found.workers()
+        found.open(uuid.uuid4().hex, 1.0, 10.0)
+        census = found.census()
+    finally:
+        found.close(0.0)
+    rows: list[dict[str, Any]] = [
+        {
+            "worker_id": worker.worker_id,
+            "cores": worker.cpu_cores_available,
+            "memory_mb": worker.memory_available_mb,
+            "resources": dict(worker.resources or {}),
+            "containment": levels.containment if levels else None,
+            "memory": levels.memory if levels else None,
+            "notes": list(levels.notes) if levels else [],
+            "why_not": why_not or ("" if levels else "it does not answer"),
+        }
+        for worker, levels, why_not in census
+    ]
+    if arguments.format != "human":
+        write_json(rows) if arguments.format == "json" else write_lines(rows)
+        return COMPLETED
+    print(f"{arguments.engine}: {count(len(rows), found.kind)}")
+    width = min(40, max((width_of(show_name(row["worker_id"])) for row in rows), default=0))
+    for row in rows:
+        amounts = {"cpu_millicores": round(row["cores"] * 1000), "memory_mb": row["memory_mb"], **row["resources"]}
+        offered = ", ".join(show_capacity(name, amount) for name, amount in amounts.items())
+        levels = f"containment: {row['containment']}; memory: {row['memory']}"
+        print(f"  {fit_width(show_name(row['worker_id']), width, '...')}  {offered}; {row['why_not'] or levels}")
+    for note in dict.fromkeys(note for row in rows for note in row["notes"]):
+        print(f"  {note}")
     return COMPLETED
 
 

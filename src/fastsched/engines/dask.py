@@ -85,8 +85,14 @@ class DaskEngine(RemoteEngine):
             client.register_plugin(OutpostPlugin())
         except ImportError as error:
             raise OSError(f"fastsched is not installed on the workers of the Dask cluster: {error}") from error
-        for address, about in client.sync(client.scheduler.identity)["workers"].items():
-            self.found(address, make_worker(about))
+        known = client.sync(client.scheduler.identity)["workers"]
+        unlimited = [address for address, about in known.items() if not about["memory_limit"]]
+        # What has no limit has what its machine has, which only it knows.
+        memory = client.run(machine_memory, workers=unlimited, on_error="ignore") if unlimited else {}
+        for address, about in known.items():
+            limit = about["memory_limit"] or memory.get(address)
+            if limit:  # else it went just now
+                self.found(address, make_worker({**about, "memory_limit": limit}))
 
     def _link(self, site: Site) -> DaskLink:
         assert self._client is not None
@@ -234,7 +240,7 @@ class OutpostPlugin(WorkerPlugin):  # type: ignore[misc]
             "address": worker.address,
             "name": worker.name,
             "nthreads": worker.state.nthreads,
-            "memory_limit": worker.memory_manager.memory_limit,
+            "memory_limit": worker.memory_manager.memory_limit or machine_memory(),
             "resources": worker.state.total_resources,
         }
         worker.log_event(OP, about)
@@ -267,13 +273,17 @@ class OutpostPlugin(WorkerPlugin):  # type: ignore[misc]
         return Status.dont_reply
 
 
+def machine_memory() -> int:
+    """Bytes that this machine has."""
+    return this_machine().memory_available_mb << 20
+
+
 def make_worker(about: Mapping[str, Any]) -> Worker:
     """What a Dask worker offers: its threads as cores, its limit of memory, and the resources that it declares."""
-    memory = about.get("memory_limit") or 0
     whole = {name: int(n) for name, n in (about.get("resources") or {}).items() if n == int(n) and n > 0}
     return Worker(
         str(about["name"]),
         about["nthreads"],
-        int(memory) >> 20 or this_machine().memory_available_mb,
+        int(about["memory_limit"]) >> 20,
         resources=whole or None,
     )

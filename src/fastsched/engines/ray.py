@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,7 @@ except ImportError as error:
 __all__ = ["RayEngine"]
 
 LOOK_S = 0.5  # between two looks at which nodes there are
+KNOCK_S = 5.0
 LISTEN_S = 10.0  # that an actor waits for something to say
 OWN = ("CPU", "memory", "object_store_memory")  # resources that are no concern of ours, or have names of their own
 
@@ -66,6 +68,8 @@ class RayEngine(RemoteEngine):
 
     def _connect(self) -> None:
         if not ray.is_initialized():
+            if self._address is not None and ":" in self._address:
+                knock(self._address)
             try:
                 alone = {"include_dashboard": False} if self._address is None else {}
                 ray.init(self._address, log_to_driver=False, logging_level=logging.WARNING, **alone)
@@ -177,6 +181,15 @@ class OutpostActor:
     def _put(self, frame: bytes) -> None:
         self._frames.append(frame)
         self._bell.set()
+
+
+def knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_S).close()
+    except (OSError, ValueError) as error:
+        raise OSError(f"there is no Ray cluster at {address}: {error}") from error
 
 
 def list_nodes() -> dict[str, Worker]:

@@ -211,6 +211,11 @@ class RemoteEngine:
             tuple(notes),
         )
 
+    def census(self) -> list[tuple[Worker, Levels | None, str]]:
+        """What each site offers, how strongly it can hold commands, and why it is of no use, if it is of none."""
+        rows = [(site.worker, site.levels, site.why_not) for site in self._there()]
+        return sorted(rows, key=lambda row: row[0].worker_id)
+
     def bring_up(self, worker: Worker, incarnation: int) -> None:
         """Have a site bring a worker up: its own one, or, where it is nobody's own, the one that has the fewest."""
         guest = self.guests[worker.worker_id] = Guest(worker, incarnation)

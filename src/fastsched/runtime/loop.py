@@ -24,6 +24,7 @@ from ..events import (
     AttemptFailed,
     AttemptStarted,
     CancelRequested,
+    DeadlineSet,
     Event,
     Fact,
     Order,
@@ -58,6 +59,7 @@ from .requests import Request, Requests, Submission
 __all__ = ["Keeper", "Loop", "Rhythm"]
 
 NS = 1_000_000_000
+NEVER = 1 << 63
 LONGEST_WAIT_NS = NS
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays away
@@ -119,6 +121,9 @@ class Loop:
         settled: no other workers will come than those that are known: what none of them could hold fails.
         run_id: marks what the run starts. timeout_s: of tasks that do not say so themselves.
         max_fails: when so many tasks have failed by themselves, what has not started is cancelled; None: never.
+        patience_s: where workers may come: when nothing has gone on for so long, no others are expected any more; None:
+            they always are.
+        walltime_s: nothing is started that is not expected to end in so long from now; None: everything is.
     """
 
     def __init__(
@@ -135,13 +140,18 @@ class Loop:
         settled: bool = False,
         timeout_s: float | None = None,
         max_fails: int | None = None,
+        patience_s: float | None = None,
+        walltime_s: float | None = None,
     ) -> None:
         self.state, self.engine, self.rhythm, self.run_id = state, engine, rhythm, run_id
         self.ledger = Ledger(state, logs)
         self.paused = False
         self.interrupted = False
+        self.out_of_time = False  # what has not ended is not expected to in the time that is left
         self.blocked = ""  # why nothing is dispatched, where the journal cannot be written
         self._timeout_s, self._max_fails = timeout_s, max_fails
+        self._patience_s, self._idle_since = patience_s, NEVER
+        self._walltime_s = walltime_s
         self._unwanted: deque[str] | None = None  # once so many have failed: what is to be cancelled
         self._clock, self._offset = clock, -clock()
         self._publish, self._journal, self._settled = tell, journal, settled
@@ -174,8 +184,13 @@ class Loop:
                 if self.state.is_expected(worker.worker_id):
                     self._bring_up(worker, self.now())
             self._settle(self.now())
+            self._set_deadline(self.now())
             self._finish_turn(self.now())
-            while not self.interrupted and not (until() and not self._unsynced and not self._unwritten):
+            while (
+                not self.interrupted
+                and not self.out_of_time
+                and not (until() and not self._unsynced and not self._unwritten)
+            ):
                 self.turn()
             self._finish_last_turn()
         except BaseException as error:
@@ -183,7 +198,9 @@ class Loop:
             raise
         finally:
             try:
-                last = self.engine.close(0.0 if self.state.done and not self.interrupted else self.rhythm.grace_s)
+                last = self.engine.close(
+                    0.0 if (self.state.done or self.out_of_time) and not self.interrupted else self.rhythm.grace_s
+                )
                 if last and failure is None:
                     self._take_last(last)
             finally:
@@ -215,8 +232,20 @@ class Loop:
             self._promise(now)
         self._begun.clear()
         self._finish_turn(now)
-        if self._settled and not (self.paused or self.blocked or self._is_going()):
+        if not (self.paused or self.blocked or self._is_going()):
+            self._stand_still(now)
+        else:
+            self._idle_since = NEVER
+
+    def _stand_still(self, now: int) -> None:
+        """Nothing goes on by itself: there is no time for it, or nobody who could hold it, who may come yet."""
+        self._idle_since = min(self._idle_since, now)
+        if self.state.deadline_ns is not None and self.state.n_postponed():
+            self.out_of_time = True
+        elif self._settled:
             raise InternalError(f"the run stands still with {self.state.snapshot()}")
+        elif self._patience_s is not None and now - self._idle_since >= self._patience_s * NS:
+            self.settle(now)
 
     def interrupt(self) -> None:
         """Stop soon. May be called from a signal handler or from another thread; called twice, it does not wait."""
@@ -489,6 +518,12 @@ class Loop:
             return
         self._liveness.hear(worker_id, now + int(STARTUP_S * NS))
 
+    def _set_deadline(self, now: int) -> None:
+        """Book until when there is time, or that there is again what an earlier scheduler did not have."""
+        deadline = None if self._walltime_s is None else now + int(self._walltime_s * NS)
+        if deadline != self.state.deadline_ns:
+            self._absorb(DeadlineSet(deadline, now), now)
+
     def settle(self, now: int) -> None:
         """From now on no other workers will come than those that are known."""
         self._settled = True
@@ -641,7 +676,7 @@ class Loop:
 
     def _finish_last_turn(self) -> None:
         """Note when it was over, and tell what is left to tell, if the disk lets us."""
-        if self.interrupted and self._journal is not None:
+        if (self.interrupted or self.out_of_time) and self._journal is not None:
             self._unwritten += encode_record(Turn(self.now(), []))
         self._next_write = 0
         self._finish_turn(self.now())

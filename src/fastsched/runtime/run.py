@@ -45,6 +45,7 @@ def run(
     lease: float = 10.0,
     grace: float = 5.0,
     timeout: float | None = None,
+    walltime: float | None = None,
     max_fails: int | None = None,
     name: str = "",
     containment: str = "auto",
@@ -67,6 +68,9 @@ def run(
         journal: a folder in which everything that happens is kept, to be taken up after a crash.
         max_fails: when so many tasks have failed for good, not counting those that depend on them, nothing more is
             started; None: everything that can be completed is.
+        walltime: seconds from now on in which the run has to end: no task is started that is not expected to (by its
+            duration; 1 s, where it has none). When nothing else is left the run is over, and can be taken up again;
+            what was not started is in `unfinished`. None: any.
         engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
             containment, output_cap_mb: as in `Scheduler`.
 
@@ -95,6 +99,7 @@ def run(
         env=env,
         rhythm=Rhythm(heartbeat, lease, grace),
         timeout=timeout,
+        walltime=walltime,
         max_fails=max_fails,
         name=name,
         containment=containment,
@@ -121,7 +126,7 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
         with interrupting(loop):
             loop.serve(lambda: state.done)
         unfinished = state.unfinished()
-        if loop.interrupted:
+        if loop.interrupted or loop.out_of_time:
             tellers[0].tell(loop.give_up())
     finally:
         try:
@@ -134,7 +139,7 @@ def play(session: Session, on_event: OnEvent | None, notify: str | None) -> Run:
         state.plan(),
         loop.ledger.attempts,
         session.folder or "",
-        loop.interrupted,
+        loop.interrupted or loop.out_of_time,
         unfinished,
     )
     if loop.interrupted:

@@ -34,6 +34,7 @@ from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_rec
 __all__ = ["MAX_MB", "MAX_SECONDS", "Session", "Settings", "compile_both"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
+PATIENCE_S = 60.0  # that a run waits for workers of the engine's own, when nothing goes on
 MAX_MB = 1 << 30  # of output that is kept of an attempt
 
 
@@ -54,6 +55,7 @@ class Settings:
     env: Mapping[str, str] | None = None
     rhythm: Rhythm = field(default_factory=Rhythm)
     timeout: float | None = None
+    walltime: float | None = None
     max_fails: int | None = None
     name: str = ""
     containment: str = "auto"
@@ -76,10 +78,11 @@ class Settings:
         if not 0 < rhythm.heartbeat_s < rhythm.lease_s:
             said = f"heartbeat is {rhythm.heartbeat_s} and lease {rhythm.lease_s}"
             raise ValueError(f"{said}; 0 < heartbeat < lease is wanted")
-        if self.timeout is not None:
-            check_seconds("timeout", self.timeout)
-            if not self.timeout:
-                raise ValueError("timeout is 0; more than 0 seconds are wanted")
+        for name, limit in (("timeout", self.timeout), ("walltime", self.walltime)):
+            if limit is not None:
+                check_seconds(name, limit)
+                if not limit:
+                    raise ValueError(f"{name} is 0; more than 0 seconds are wanted")
         # Where commands run elsewhere, it is looked for there.
         if self.cwd is not None and self.engine == "local" and not os.path.isdir(self.cwd):
             raise NotADirectoryError(f"cwd is {os.fspath(self.cwd)!r}, which is not a folder")
@@ -301,7 +304,9 @@ class Session:
             run_id=opened.run_id,
             journal=self.journal,
             logs=None if opened.logs is None else Path(settings.journal or "").absolute() / opened.logs,
-            settled=opened.settled,
+            settled=opened.settled and not opened.offered,
+            patience_s=PATIENCE_S if opened.settled and opened.offered else None,
+            walltime_s=settings.walltime,
             timeout_s=opened.timeout_s,
             max_fails=opened.max_fails,
         )
