@@ -9,6 +9,7 @@ import pytest
 from faults.__main__ import problems
 from faults.agents import kill_agents, stop_agents
 from faults.clients import submit_from_everywhere
+from faults.clusters import break_dask, break_ray
 from faults.outputs import bad_commands
 from faults.schedulers import fill_disks, kill_schedulers
 
@@ -47,3 +48,17 @@ def test_clients_of_all_kinds_while_workers_come_and_go(tmp_path):
 def test_bad_commands_leave_nothing_and_take_no_memory(tmp_path):
     counted = bad_commands(tmp_path / "faults", 300)
     assert counted["the bomb"] == "TIMEOUT" and not problems(counted), counted
+
+
+def test_a_dask_cluster_of_which_a_process_a_link_and_a_worker_come_and_go(tmp_path):
+    counted = break_dask(tmp_path / "faults", 300)
+    if counted is None:
+        pytest.skip("skipped: there is no network of our own to be had here, or distributed is not installed")
+    assert counted["losses"] >= 2 and counted["workers in the end"] == 4 and not problems(counted), counted
+
+
+def test_a_ray_cluster_of_which_an_actor_and_a_node_are_killed_and_a_node_joins(tmp_path):
+    counted = break_ray(tmp_path / "faults", 300)
+    if counted is None:
+        pytest.skip("skipped: ray is not installed")
+    assert counted["losses"] >= 2 and counted["workers in the end"] == 2 and not problems(counted), counted

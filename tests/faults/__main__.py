@@ -16,13 +16,16 @@ from typing import Any
 
 from .agents import kill_agents, stop_agents
 from .clients import submit_from_everywhere
+from .clusters import break_dask, break_ray
 from .outputs import bad_commands
 from .schedulers import fill_disks, kill_schedulers
 
 NONE = (
     "lost", "recorded twice", "told twice", "overlapping attempts", "survivors", "completed tasks run again",
-    "exit code", "exit code of resume", "out of order", "streams differ", "workers lost",
+    "exit code", "exit code of resume", "out of order", "streams differ", "workers lost", "survivors on the cut host",
+    "outputs missing",
 )  # fmt: skip
+NAMES = ("agents", "schedulers", "stops", "disks", "clients", "commands", "dask", "ray")
 EQUAL = (
     ("stale reports", "rejected"),
     ("acknowledged", "kept"),
@@ -56,7 +59,7 @@ def problems(counted: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("agents", "schedulers", "stops", "disks", "clients", "commands"))
+    parser.add_argument("--only", nargs="+", choices=NAMES)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--scale", type=float, default=1.0, help="times as many faults and tasks")
     options = parser.parse_args()
@@ -72,6 +75,8 @@ def main() -> int:
         "clients": lambda folder: submit_from_everywhere(folder, times(10_000), options.seed),
         "commands": lambda folder: bad_commands(folder, times(10_240)),
         "disks": lambda folder: fill_disks(folder, times(20)),
+        "dask": lambda folder: break_dask(folder, times(2000)),
+        "ray": lambda folder: break_ray(folder, times(1000)),
     }
     failed = False
     print(f"seed {options.seed}")
@@ -80,7 +85,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             counted = faults[name](Path(folder) / name)
         if counted is None:
-            print(f"{name}: skipped, there is no disk of our own to be had here")
+            print(f"{name}: skipped, there is no disk, network or cluster of our own to be had here")
             continue
         wrong = problems(counted)
         failed = failed or bool(wrong)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def has_said(path: str, task_id: str) -> bool:
 def break_dask(folder: Path, n: int) -> dict[str, Any] | None:
     """n commands on a Dask cluster of four hosts: a worker process is killed, a link is cut for longer than the lease
     and restored, and a worker is added; None: there can be no hosts here."""
-    if why_not():
+    if why_not() or find_spec("distributed") is None:
         return None
     from fastsched.engines.dask import DaskEngine
 
@@ -178,8 +179,10 @@ def running_on(host: Host, evidence: Evidence) -> list[int]:
     return [pid for pid in evidence.survivors() if pid in there]
 
 
-def break_ray(folder: Path, n: int) -> dict[str, Any]:
-    """n commands on a Ray cluster of two nodes: an actor is killed, a node is, and a node joins."""
+def break_ray(folder: Path, n: int) -> dict[str, Any] | None:
+    """n commands on a Ray cluster of two nodes: an actor is killed, a node is, and a node joins; None: no Ray is here."""
+    if find_spec("ray") is None:
+        return None
     from ray.cluster_utils import Cluster
 
     from fastsched.engines.ray import RayEngine

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -198,6 +199,12 @@ class LiveHistory:
             late=random.choice((0.0, 0.7)),
             no_start=random.choice((0.0, 0.2)) * harsh,
             never_up=random.choice((0.0, 0.2)) * harsh,
+        )
+        distance = Random(f"distance/{seed}")
+        self.faults = replace(
+            self.faults,
+            suspected=distance.choice((0.0, 0.0, 0.5, 1.0)),
+            withdrawn=distance.choice((0.0, 0.0, 0.5)),
         )
         promises = Random(f"promises/{seed}")
         self.rhythm = Rhythm(5.0, 20.0, 3.0, promises.choice((0.01, 200.0, 200.0)))

@@ -14,7 +14,21 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from ..events import AttemptEnded, Order, Recall, Report, Start, Stop, TaskReturned, Usage, WorkerHeard, WorkerLost
+from ..events import (
+    AttemptEnded,
+    Order,
+    Recall,
+    Report,
+    Start,
+    Stop,
+    TaskReturned,
+    Usage,
+    WorkerHeard,
+    WorkerLost,
+    WorkerOffered,
+    WorkerSuspected,
+    WorkerWithdrawn,
+)
 from ..model import Reason, Worker
 from .base import Levels
 
@@ -35,6 +49,10 @@ class Faults:
     late: float = 0.0  # reports of a lost worker that come after it was given up
     no_start: float = 0.0  # comings up that fail at once
     never_up: float = 0.0  # comings up that nothing is heard of
+    suspected: float = 0.0  # losses that are certain only later; commands go on meanwhile, and their ends are heard
+    suspicion_s: float = 20.0  # at most so much later
+    withdrawn: float = 0.0  # losses that somebody wanted; the worker is offered again
+    absence_s: float = 60.0  # at most so much later
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class Host:
     worker: Worker
     incarnation: int
     silent_until: int = 0
+    is_suspect: bool = False
     last_arrival: int = 0  # reports of one worker arrive in their order
     commands: dict[tuple[str, int], tuple[Start, Command]] = field(default_factory=dict)
     held: dict[str, Start] = field(default_factory=dict)  # by the task after which it comes
@@ -129,7 +148,7 @@ class SimulatedEngine:
         """See `Engine.send`."""
         for order in orders:
             host = self.hosts.get(order.worker_id)
-            if host is None or host.incarnation != order.incarnation:
+            if host is None or host.is_suspect or host.incarnation != order.incarnation:
                 continue
             if isinstance(order, Stop):
                 self._stop(host, order)
@@ -305,16 +324,30 @@ class SimulatedEngine:
             self._plan(int(self.random.expovariate(self.faults.silence_rate) * NS), lambda: self._fall_silent(host))
 
     def _die(self, host: Host) -> None:
-        if self._is_there(host) and self.faults.loss_rate:
+        if not self._is_there(host) or not self.faults.loss_rate:
+            return
+        if self.faults.suspected and self.random.random() < self.faults.suspected:
+            host.is_suspect = True
+            self._deliver(WorkerSuspected(host.worker.worker_id, host.incarnation))
+            after_ns = int(self.random.random() * self.faults.suspicion_s * NS)
+            self._plan(after_ns, partial(self._end_host, host, "a mishap: it was not heard any more"))
+        elif self.faults.withdrawn and self.random.random() < self.faults.withdrawn:
+            self._end_host(host, "a mishap: somebody took it", is_lost=False)
+        else:
             self._end_host(host, "a mishap: it is gone")
 
-    def _end_host(self, host: Host, message: str) -> None:
+    def _end_host(self, host: Host, message: str, is_lost: bool = True) -> None:
         """A worker is gone with all that it ran; what it said at the end may still come, and means nothing."""
+        if not self._is_there(host):
+            return  # it was given up meanwhile
         del self.hosts[host.worker.worker_id]
         for task_id, attempt in list(host.commands):
             if self.random.random() < self.faults.late:
                 late = AttemptEnded(task_id, host.worker.worker_id, attempt, None, 0, incarnation=host.incarnation)
                 self._plan(int(self.random.random() * 60 * NS), partial(self._deliver, late))
         host.commands.clear()
-        lost = WorkerLost(host.worker.worker_id, message, incarnation=host.incarnation)
-        self._plan(0, partial(self._deliver, lost))
+        kind = WorkerLost if is_lost else WorkerWithdrawn
+        self._plan(0, partial(self._deliver, kind(host.worker.worker_id, message, incarnation=host.incarnation)))
+        if not is_lost:
+            after_ns = int(self.random.random() * self.faults.absence_s * NS)
+            self._plan(after_ns, partial(self._deliver, WorkerOffered(host.worker)))
