@@ -50,6 +50,7 @@ class Adversary:
         self.promises = luck.random() < 0.4  # only where no room can be reserved
         if self.promises:
             options["reserve_after"] = -1
+        self.hasty = luck.random() < 0.3  # workers are suspected, and time is short
         grid = rng.choice([1, 3, 512])
         self.core = Core(n_resources=self.k, pivot=self.pivot, many_workers=grid, tell_stuck=True, **options)
         self.machine = Machine(self.k, **options)
@@ -71,7 +72,9 @@ class Adversary:
                 self.return_promised()
             if self.rng.random() < 0.02:
                 self.cancel()
-            if self.luck.random() < 0.02:
+            if self.hasty and self.luck.random() < 0.1:
+                self.suspect()
+            if self.hasty and self.luck.random() < 0.05:
                 self.set_deadline(self.luck.choice([None, 0, 1, 5, 20, 60]))
             self.compare()
         self.finish()
@@ -80,7 +83,7 @@ class Adversary:
         """No more mishaps: whatever can be done is done within as many rounds as there are attempts left."""
         for worker in range(self.core.n_workers):
             state = self.machine.workers[worker]
-            if not state.live and state.expected:
+            if (not state.live and state.expected) or state.suspect:
                 self.do("join", worker)
         while self.machine_promises():
             self.return_promised()
@@ -252,6 +255,16 @@ class Adversary:
         assert done == self.machine.cancel(i)
         self.counts["cancelled"] += done
 
+    def suspect(self) -> None:
+        """A worker that is there is as good as lost."""
+        there = [w for w, worker in enumerate(self.machine.workers) if worker.live]
+        if there:
+            worker = self.luck.choice(there)
+            self.core.suspect_worker(worker, self.now)
+            self.machine.advance(self.now)
+            self.machine.suspect(worker)
+            self.counts["suspected"] += self.machine.workers[worker].suspect
+
     def set_deadline(self, seconds: int | None) -> None:
         """All attempts are to have ended so many seconds from now, or whenever they do."""
         deadline = None if seconds is None else self.now + seconds * SECOND
@@ -341,7 +354,9 @@ class Adversary:
         assert capacity.tolist() == [w.capacity for w in m.workers], where
         assert free.tolist() == [m.free(w) or [-1] * self.k for w in range(len(m.workers))], where
         workers = self.core.worker_columns()
-        for name in ("live", "expected", "draining", "strikes", "terms", "incarnation"):
+        signs = [2 if w.suspect else int(w.draining) for w in m.workers]
+        assert workers["draining"].tolist() == signs, f"{where}: draining"
+        for name in ("live", "expected", "strikes", "terms", "incarnation"):
             assert workers[name].tolist() == [int(getattr(w, name)) for w in m.workers], f"{where}: {name}"
         assert [TRUST[t] for t in workers["trust"]] == [w.trust for w in m.workers], where
         assert self.core.wakes() == {i: t.wake for i, t in enumerate(m.tasks) if t.state == "DELAYED"}, where

@@ -56,6 +56,7 @@ class Machine:
         """`state`: live, expected or away."""
         self.workers.append(Record(
             capacity=list(capacity), live=state == "live", expected=state == "expected", draining=False,
+            suspect=False,
             trust="TRUSTED", strikes=0, terms=0, release=None, clean=0, incarnation=int(state == "live"),
         ))  # fmt: skip
 
@@ -178,21 +179,24 @@ class Machine:
         if not worker.live:
             worker.incarnation += 1
             worker.trust, worker.strikes, worker.terms, worker.clean = "TRUSTED", 0, 0, len(self.log)
-        worker.live, worker.expected, worker.draining = True, False, False
+        worker.live, worker.expected, worker.draining, worker.suspect = True, False, False, False
 
     def expect(self, w):
         self.workers[w].expected = True
 
     def drain(self, w):
-        self.workers[w].draining = True
+        self.workers[w].draining, self.workers[w].suspect = True, False
         self.leave_if_drained(w)
+
+    def suspect(self, w):
+        self.workers[w].suspect = not self.workers[w].draining
 
     def resize(self, w, capacity):
         self.workers[w].capacity = list(capacity)
 
     def remove(self, w, expected, charged):
         worker = self.workers[w]
-        worker.live, worker.draining, worker.expected = False, False, expected
+        worker.live, worker.draining, worker.suspect, worker.expected = False, False, False, expected
         if worker.trust == "QUARANTINED":
             worker.trust = "TRUSTED"
         orphans = self.running_on(w)
@@ -249,7 +253,10 @@ class Machine:
 
     def usable(self, w):
         worker = self.workers[w]
-        return worker.live and not worker.draining and worker.trust != "QUARANTINED"
+        return worker.live and not worker.draining and not worker.suspect and worker.trust != "QUARANTINED"
+
+    def comes(self, w):
+        return self.workers[w].expected or self.workers[w].suspect
 
     def others_usable(self, w):
         return any(self.usable(other) for other in range(len(self.workers)) if other != w)
@@ -280,9 +287,7 @@ class Machine:
         """Where the task may go; whether it falls back on workers on which it failed."""
         avoided = self.failed_on(i)
         others = [w for w in range(len(self.workers)) if w not in avoided]
-        elsewhere = any(
-            (self.usable(w) or self.workers[w].expected) and self.could_hold(w, self.tasks[i].demand) for w in others
-        )
+        elsewhere = any((self.usable(w) or self.comes(w)) and self.could_hold(w, self.tasks[i].demand) for w in others)
         if not avoided or elsewhere:
             return others, False
         return avoided, True

@@ -238,6 +238,9 @@ class Facts(Tables):
     def drain_worker(self, worker: int, now: int) -> None:
         """Book that a worker takes nothing more. When its last attempt ends it is not there any more (a notice)."""
 
+    def suspect_worker(self, worker: int, now: int) -> None:
+        """Book that a worker is as good as lost: it takes nothing more, and what only it could hold waits for it."""
+
     def remove_worker(self, worker: int, now: int, expected: bool = False, charged: bool = True) -> list[int]:
         """Book that a worker is not there; answers the tasks whose open attempts went with it.
 

@@ -261,7 +261,7 @@ cdef class Core(Facts):
             at = self.log_bar[at]
         for worker in range(self.n_workers):
             if (
-                self.barred[worker] != self.mark and (self._usable(worker) or self.expected[worker])
+                self.barred[worker] != self.mark and (self._usable(worker) or self._comes(worker))
                 and self._could_hold(worker, task)
             ):
                 return AVOID

@@ -67,6 +67,7 @@ cdef class Facts(Tables):
     cdef void _take_room(self, int32_t task, int32_t worker, int32_t sign) noexcept nogil
     cdef void _show(self, int32_t worker) noexcept nogil
     cdef bint _usable(self, int32_t worker) noexcept nogil
+    cdef bint _comes(self, int32_t worker) noexcept nogil
     cdef bint _could_hold(self, int32_t worker, int32_t task) noexcept nogil
     cdef bint _anyone_could_hold(self, int32_t task) noexcept nogil
     cdef void _clear_name(self, int32_t worker) noexcept nogil

@@ -23,7 +23,7 @@ from ._block cimport fetch
 from ._chance cimport draw
 from ._fit cimport BEST_FIT, FIRST_FIT, MOST_FREE
 from ._heap cimport ABSENT, LEVELS, bits_clear, bits_set, event_pop, event_push, tree_set
-from ._tables cimport PROBATION, QUARANTINED, TRUSTED, TaskRow, Tables
+from ._tables cimport LEAVING, PROBATION, QUARANTINED, SUSPECT, TRUSTED, TaskRow, Tables
 from ._tables cimport (
     CANCELLED, COMPLETED, DELAYED, FAILED, READY, RUNNING, SKIPPED, WAITING,
 )
@@ -341,10 +341,20 @@ cdef class Facts(Tables):
         self._check_worker(worker)
         if not self.live[worker]:
             raise InternalError(f"worker {worker} is to drain, and is not there")
-        self.draining[worker] = 1
+        self.draining[worker] = LEAVING
         self._show(worker)
         self._leave_drained(worker)
         self._worker_went()
+
+    def suspect_worker(self, int32_t worker, now):
+        """Book that a worker is as good as lost, and takes nothing more. See the .pyi."""
+        self._check_open(now)
+        self._check_worker(worker)
+        if not self.live[worker]:
+            raise InternalError(f"worker {worker} is suspected, and is not there")
+        if not self.draining[worker]:
+            self.draining[worker] = SUSPECT
+            self._show(worker)
 
     def remove_worker(self, int32_t worker, now, bint expected=False, bint charged=True):
         """Book that a worker is not there, and its open attempts with it. See the .pyi."""
@@ -710,6 +720,10 @@ cdef class Facts(Tables):
         # Out: whether the worker is there, stays, and is not in quarantine.
         return self.live[worker] and not self.draining[worker] and self.trust[worker] != QUARANTINED
 
+    cdef bint _comes(self, int32_t worker) noexcept nogil:
+        # Out: whether the worker is expected, or is to be once its loss is certain.
+        return self.expected[worker] or (self.live[worker] and self.draining[worker] == SUSPECT)
+
     cdef bint _could_hold(self, int32_t worker, int32_t task) noexcept nogil:
         # Out: whether an empty worker has room for the task.
         cdef int r
@@ -729,7 +743,7 @@ cdef class Facts(Tables):
         if not self.loose[s]:
             return True
         for worker in range(self.n_workers):
-            if ((self.live[worker] and not self.draining[worker]) or self.expected[worker]) and self._could_hold(
+            if ((self.live[worker] and not self.draining[worker]) or self._comes(worker)) and self._could_hold(
                 worker, task
             ):
                 return True
@@ -743,7 +757,7 @@ cdef class Facts(Tables):
         for s in range(self.n_slots):
             self.most[s] = -1
             for worker in range(self.n_workers):
-                if not ((self.live[worker] and not self.draining[worker]) or self.expected[worker]):
+                if not ((self.live[worker] and not self.draining[worker]) or self._comes(worker)):
                     continue
                 for r in range(self.n_resources):
                     if self.capacity[r * self.stride + worker] < self.slot_demand[s * self.n_resources + r]:
@@ -798,7 +812,7 @@ cdef class Facts(Tables):
 
     cdef void _leave_drained(self, int32_t worker) noexcept nogil:
         # A worker that drains, and is idle, is not there any more.
-        if self.draining[worker] and self._is_idle(worker):
+        if self.draining[worker] == LEAVING and self._is_idle(worker):
             self._forget_worker(worker)
             self.total_stale = True
             self._notify(NOTICE_DRAINED, worker)

@@ -24,6 +24,10 @@ cdef enum Trust:
     QUARANTINED = 1         # takes nothing until its term is over
     PROBATION = 2           # takes one attempt at a time until one completes
 
+cdef enum Draining:
+    LEAVING = 1             # takes nothing more, and is not there any more when it is idle
+    SUSPECT = 2             # takes nothing more, for it is as good as lost; what only it could hold waits for it
+
 cdef enum Unscored:         # of a worker in `unscored`
     STALE = 1
     RENEWED = 2             # its merit was made anew since it came there
@@ -124,7 +128,7 @@ cdef class Tables:
     cdef bint total_stale                   # workers came or went: totals and merits are to be made anew
     cdef uint8_t[::1] live                  # W, whether the worker is there
     cdef uint8_t[::1] expected              # W, 1 = not there, but told to come: others wait for it
-    cdef uint8_t[::1] draining              # W, 1 = there, but takes nothing more
+    cdef uint8_t[::1] draining              # W, there, but takes nothing more: `Draining`; 0 = takes more
     cdef uint8_t[::1] shown                 # W, 1 = its free amounts stand in `free`: it takes tasks
     cdef int32_t[::1] incarnation           # W, how often it has come, from 1; 0 = never yet
     cdef int32_t[::1] first_on              # W, an open attempt on it, the first of a list; -1 = none

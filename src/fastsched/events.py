@@ -174,9 +174,10 @@ class WorkerOffered(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class WorkerSuspected(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The worker is as good as lost, and a `WorkerLost` follows when none of its commands runs any more."""
+    """The worker is as good as lost, and given nothing more. A `WorkerLost` follows when none of its commands runs."""
 
     worker_id: str
+    at_ns: int = 0
     incarnation: int | None = None  # as in AttemptEnded
 
 
@@ -367,7 +368,7 @@ class WorkerTrusted(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 Choice = AttemptStarted | TaskPromised | TaskOvertaken | RoomReserved
-WorkerFact = WorkerExpected | WorkerJoined | WorkerDraining | WorkerLeft | WorkerLost | WorkerResized
+WorkerFact = WorkerExpected | WorkerJoined | WorkerDraining | WorkerSuspected | WorkerLeft | WorkerLost | WorkerResized
 Fact = (
     TasksSubmitted
     | TaskCancelled
@@ -394,6 +395,7 @@ Event = (
     | WorkerExpected
     | WorkerJoined
     | WorkerDraining
+    | WorkerSuspected
     | WorkerLeft
     | WorkerLost
     | WorkerResized

@@ -47,6 +47,7 @@ from .events import (
     WorkerQuarantined,
     WorkerResized,
     WorkersSettled,
+    WorkerSuspected,
     WorkerTrusted,
 )
 from .explain import Explanation, describe_misfit, explain_task
@@ -59,6 +60,7 @@ from .policy import Policy
 __all__ = ["Snapshot", "State"]
 
 RUNNING, FAILED, SKIPPED, CANCELLED = 2, 5, 6, 7
+LEAVING = 1  # in the column `draining`
 OPEN = (0, 1, RUNNING, 4)  # waiting, ready, running, delayed
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
 MANY = 10_000  # names among which one that was misspelt is looked for
@@ -395,6 +397,9 @@ class State:
         if isinstance(fact, WorkerDraining):
             self._core.drain_worker(worker, now)
             return [fact]
+        if isinstance(fact, WorkerSuspected):
+            self._core.suspect_worker(worker, now)
+            return [fact]
         lost = isinstance(fact, WorkerLost)
         message, will_return = fact.message, fact.will_return
         events: list[Event] = [*self._break_promises(worker, now), fact]
@@ -549,17 +554,21 @@ class State:
         return millicores / 1000, memory_mb
 
     def presence(self, worker_id: str) -> str:
-        """How a worker stands: live, draining, quarantined, on probation, expected or gone. Raises KeyError."""
+        """How a worker stands: live, draining, suspected, quarantined, on probation, expected or gone.
+
+        Raises KeyError.
+        """
         worker = self.worker_index(worker_id)
         there = self._core.worker_columns()
         if not there["live"][worker]:
             return "expected" if there["expected"][worker] else "gone"
         trust = ("live", "quarantined", "on probation")[there["trust"][worker]]
-        return "draining" if there["draining"][worker] else trust
+        return ("draining", "suspected")[there["draining"][worker] - 1] if there["draining"][worker] else trust
 
     def draining(self) -> list[str]:
         """The workers that take nothing more, and leave when they are empty."""
-        return [self.worker_ids[w] for w in np.nonzero(self._core.worker_columns()["draining"])[0].tolist()]
+        leaving = np.nonzero(self._core.worker_columns()["draining"] == LEAVING)[0].tolist()
+        return [self.worker_ids[w] for w in leaving]
 
     def knows_worker(self, worker_id: str) -> bool:
         """Whether there is, or ever was, such a worker."""
@@ -573,10 +582,6 @@ class State:
         """Whether a worker is not there, and will come."""
         live, expected = self._core.presence_of(self._worker[worker_id])
         return expected and not live
-
-    def is_busy(self, worker_id: str) -> bool:
-        """Whether a worker is there, and an attempt of some task is open on it."""
-        return bool(self._core.running_on(self._worker[worker_id]))
 
     def incarnation(self, worker_id: str) -> int:
         """How often a worker has come, from 1; 0 = never yet."""

@@ -66,6 +66,7 @@ class DaskEngine(RemoteEngine):
         self._given = cluster
         self._client: Client | None = None
         self._cluster: LocalCluster | None = None
+        self._was_cut_off = False
 
     def _connect(self) -> None:
         given = self._given
@@ -81,6 +82,10 @@ class DaskEngine(RemoteEngine):
         client = self._client
         client.subscribe_topic("all", self._note_change)
         client.subscribe_topic(OP, self._note_outpost)
+        self._meet(client)
+
+    def _meet(self, client: Client) -> None:
+        """Have every worker take connections, and see which there are."""
         try:
             client.register_plugin(OutpostPlugin())
         except ImportError as error:
@@ -109,6 +114,17 @@ class DaskEngine(RemoteEngine):
         if self._cluster is not None:
             self._cluster.close()
             self._cluster = None
+
+    def _why_unreachable(self) -> str:
+        client = self._client
+        if client is None or client.status in ("closing", "closed"):
+            return "the Dask scheduler cannot be reached any more; fastsched resume takes up what was journaled"
+        if client.status != "running":
+            self._was_cut_off = True
+        elif self._was_cut_off:
+            self._was_cut_off = False
+            self._meet(client)  # it may be another one, which knows nothing of us
+        return ""
 
     def _note_change(self, event: tuple[float, Any]) -> None:
         """Something has happened in the cluster; by the thread of the client, as the next one."""

@@ -62,6 +62,7 @@ class RayEngine(RemoteEngine):
         super().__init__(cwd=cwd, env=env, containment=containment, output_cap_mb=output_cap_mb)
         self._address = address
         self._is_ours = False  # the connection to the cluster
+        self._failure = ""
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._watching: asyncio.Future[None] | None = None
@@ -72,7 +73,7 @@ class RayEngine(RemoteEngine):
                 knock(self._address)
             try:
                 alone = {"include_dashboard": False} if self._address is None else {}
-                ray.init(self._address, log_to_driver=False, logging_level=logging.WARNING, **alone)
+                ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR, **alone)
             except (RayError, RuntimeError, ValueError) as error:
                 raise OSError(f"there is no Ray cluster at {self._address}: {error}") from error
             self._is_ours = True
@@ -97,6 +98,9 @@ class RayEngine(RemoteEngine):
         if self._is_ours:
             ray.shutdown()
 
+    def _why_unreachable(self) -> str:
+        return self._failure
+
     def _begin(self, known: set[str]) -> None:
         self._watching = asyncio.ensure_future(self._watch(known))
 
@@ -107,7 +111,8 @@ class RayEngine(RemoteEngine):
             try:
                 nodes = await asyncio.to_thread(list_nodes)
             except Exception as error:  # Ray has many kinds
-                self.failed(f"the Ray cluster cannot be reached any more: {error}")
+                self._failure = f"the Ray cluster cannot be reached any more: {error}"
+                self.wake()
                 return
             for node_id in nodes.keys() - known:
                 self.found(node_id, nodes[node_id])

@@ -130,7 +130,6 @@ class RemoteEngine:
         self._pending: list[Report] = []
         self._offered: set[str] | None = None  # workers that were offered; None: nobody wants them
         self._is_connected = self._is_open = self._is_closing = self._is_hurried = self._is_woken = False
-        self._failure = ""
         self._heartbeat_s, self._lease_s = 1.0, 10.0
         self._numbers: dict[str, int] = {}  # of agents: the last one of each host
         self._folders: dict[str, bool] = {}  # of outputs: whether they are here
@@ -150,6 +149,10 @@ class RemoteEngine:
         """Leave everything as it was."""
         raise NotImplementedError
 
+    def _why_unreachable(self) -> str:
+        """Why nothing can be reached any more, so that the run ends with this error; "": it can. Asked often."""
+        return ""
+
     # ------------------------------------------------------------ for links, from any thread
 
     def found(self, key: str, worker: Worker) -> None:
@@ -167,11 +170,6 @@ class RemoteEngine:
     def cut(self, site: Site, link: Link) -> None:
         """A link is broken."""
         self._inbox.put(partial(self._cut, site, link))
-
-    def failed(self, message: str) -> None:
-        """Nothing can be reached any more: the run ends with this error."""
-        self._failure = message
-        self.wake()
 
     # ------------------------------------------------------------ the protocol
 
@@ -239,6 +237,9 @@ class RemoteEngine:
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
         """See `Engine.wait_reports`."""
+        why_not = self._why_unreachable()
+        if why_not:
+            raise OSError(why_not)
         now = time.monotonic()
         until = now + timeout_s
         while not self._pending and not self._is_woken:
@@ -246,8 +247,6 @@ class RemoteEngine:
                 self._look_after_all(now)
             if not self._pending:
                 self._take_next(min(until, self._next_look) - now)
-            if self._failure:
-                raise OSError(self._failure)
             now = time.monotonic()
             if now >= until:
                 break
@@ -453,7 +452,7 @@ class RemoteEngine:
         """A worker is to be lost: it is given nothing more."""
         if not guest.loss:
             guest.loss = message
-            self._pending.append(WorkerSuspected(guest.worker.worker_id, guest.incarnation))
+            self._pending.append(WorkerSuspected(guest.worker.worker_id, incarnation=guest.incarnation))
         self._next_look = 0.0
 
     def _report_loss(self, guest: Guest) -> None:

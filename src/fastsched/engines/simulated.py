@@ -328,7 +328,7 @@ class SimulatedEngine:
             return
         if self.faults.suspected and self.random.random() < self.faults.suspected:
             host.is_suspect = True
-            self._deliver(WorkerSuspected(host.worker.worker_id, host.incarnation))
+            self._deliver(WorkerSuspected(host.worker.worker_id, incarnation=host.incarnation))
             after_ns = int(self.random.random() * self.faults.suspicion_s * NS)
             self._plan(after_ns, partial(self._end_host, host, "a mishap: it was not heard any more"))
         elif self.faults.withdrawn and self.random.random() < self.faults.withdrawn:

@@ -9,6 +9,7 @@ from ..events import (
     AttemptFailed,
     AttemptStarted,
     CancelRequested,
+    DeadlineSet,
     Event,
     RoomReserved,
     TaskCancelled,
@@ -24,6 +25,7 @@ from ..events import (
     WorkerOnProbation,
     WorkerQuarantined,
     WorkerResized,
+    WorkerSuspected,
     WorkerTrusted,
 )
 from ..model import Reason
@@ -35,6 +37,7 @@ QUIET = (AttemptStarted, AttemptCompleted)  # which happen most, and are told to
 
 WORDS: dict[type, str] = {
     CancelRequested: "to be cancelled",
+    DeadlineSet: "there is a deadline, or none any more",
     RoomReserved: "room is kept",
     TaskCancelled: "cancelled",
     TaskOvertaken: "overtaken for the first time",
@@ -44,6 +47,7 @@ WORDS: dict[type, str] = {
     WorkerLeft: "worker has left",
     WorkerOnProbation: "worker is on probation",
     WorkerResized: "worker has another capacity",
+    WorkerSuspected: "worker is as good as lost, and is given nothing more",
     WorkerTrusted: "worker is trusted again",
 }
 logger = logging.getLogger("fastsched")

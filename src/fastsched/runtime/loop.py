@@ -456,8 +456,8 @@ class Loop:
             return
         if isinstance(report, WorkerSuspected):
             presence.is_suspect = True
-            if self.state.is_busy(report.worker_id):
-                self._absorb(WorkerDraining(report.worker_id, now), now)
+            if self.state.is_live(report.worker_id):
+                self._absorb(WorkerSuspected(report.worker_id, now), now)
             return
         if isinstance(report, WorkerWithdrawn):
             self._liveness.forget(report.worker_id)
@@ -486,9 +486,6 @@ class Loop:
         presence.fruitless += 1
         presence.failed_starts += not was_up
         will_return = presence.failed_starts < MAX_FAILED_STARTS
-        if not (self.state.is_live(worker_id) or self.state.is_expected(worker_id)):
-            # All that it ran had ended when its loss was certain, so it had left as one that is drained.
-            self._absorb(WorkerExpected(self.state.workers[self.state.worker_index(worker_id)], now), now)
         self._absorb(WorkerLost(worker_id, report.message, now, will_return), now)
         presence.pace = Pace()
         if will_return:
@@ -580,7 +577,7 @@ class Loop:
         self.ledger.note(event)
         if isinstance(event, WorkerLeft):
             presence = self._workers.get(event.worker_id)
-            if presence and not presence.leaving and not presence.is_suspect:  # it is drained
+            if presence and not presence.leaving:  # it is drained
                 presence.leaving = True
                 self.engine.lose(event.worker_id, "it has left")
         elif self._unwanted is not None and isinstance(event, AttemptFailed) and event.will_retry:
