@@ -48,6 +48,7 @@ class Wire:
             "worker_id": "w",
             "heartbeat_s": heartbeat_s,
             "lease_s": lease_s,
+            "lease_until": float("inf"),
             "output_cap": output_cap,
             "environment": ENVIRONMENT,
             "mark": self.mark.number,
@@ -211,7 +212,7 @@ def test_without_a_sign_of_life_for_a_lease_it_ends_everything_and_tells_nobody(
     wire.start(1, "exit 5")
     wire.start(2, f"trap 'exit 0' TERM; sleep {mark} & wait")
     for _ in range(8):
-        wire.say(("beat",))
+        wire.say(("beat", float("inf")))
         wire.hear(0.1)
         time.sleep(0.1)
     assert survivors(mark), "as long as it hears of its scheduler it goes on"
@@ -228,10 +229,10 @@ def test_what_lay_in_its_socket_while_it_was_stopped_counts(make_wire, mark):
     wait_for(lambda: survivors(mark))
     os.kill(wire.pid, signal.SIGSTOP)
     time.sleep(1.0)
-    wire.say(("beat",))
+    wire.say(("beat", float("inf")))
     os.kill(wire.pid, signal.SIGCONT)
     for _ in range(5):
-        wire.say(("beat",))
+        wire.say(("beat", float("inf")))
         time.sleep(0.1)
     assert survivors(mark) and wire.hear() is not None
     wire.say(("stop", 1, 0.0))
@@ -643,8 +644,8 @@ def test_a_start_says_the_same_in_both_forms():
         orders.append(("start", key, command, *who, *outputs, None, None, None, *limits))
         frames.append(pack_start(key, command, *who, *outputs, *limits))
     assert unpack(b"S" + b"".join(frames)) == orders
-    messages = [("beat",), *frames[:2], ("stop", 1, 2.0), frames[2]]
-    assert Inbox().take(pack(messages)) == [("beat",), *orders[:2], ("stop", 1, 2.0), orders[2]]
+    messages = [("beat", float("inf")), *frames[:2], ("stop", 1, 2.0), frames[2]]
+    assert Inbox().take(pack(messages)) == [("beat", float("inf")), *orders[:2], ("stop", 1, 2.0), orders[2]]
 
 
 @pytest.mark.parametrize(

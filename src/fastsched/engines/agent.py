@@ -13,8 +13,9 @@ told by its marks (`processes.py`), and it is ended with all its descendants bef
 The agent says that it is there every heartbeat, and hears the same from its scheduler. When it has heard nothing for a
 lease, or the socket closes, somebody else may be given what it runs: it ends all of it, says nothing of that, and goes.
 A scheduler that is stopped (Ctrl-Z) for longer than a lease thus costs the attempts that run, but no result: what had
-ended before is in the socket, and what is ended now is not told, so that it counts as lost. All times are monotonic, so
-what the wall clock does changes nothing.
+ended before is in the socket, and what is ended now is not told, so that it counts as lost. A scheduler that has a
+lease itself says with each sign of life until when. All times are monotonic, so what the wall clock does changes
+nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Agent:
     def __init__(self, channel: int, settings: dict[str, Any]) -> None:
         self.heartbeat_s: float = settings["heartbeat_s"]
         self.lease_s: float = settings["lease_s"]
+        self.lease_until: float = settings["lease_until"]
         self.orders: list[Message] = []  # that have come and are not done, the last one first
         self.sayings: list[Message | bytes] = []  # for the next frame
         os.set_blocking(channel, False)
@@ -98,6 +100,8 @@ class Agent:
         """Do what a message says that starts nothing."""
         if what == "stop":
             self.custody.stop(*rest)
+        elif what == "beat":
+            (self.lease_until,) = rest
         elif what == "recall":
             self.lane.recall()
         elif what == "leave":
@@ -113,7 +117,8 @@ class Agent:
         self.next_beat = now + self.heartbeat_s
         self.sayings.append(("beat",))
         # What has come is read before it is judged: it may lie there since this process was stopped.
-        if now - self.lane.heard > self.lease_s and not self.lane.has_input():
+        is_over = now - self.lane.heard > self.lease_s or now > self.lease_until
+        if is_over and not self.lane.has_input():
             self.desert()
 
     def desert(self) -> None:

@@ -220,13 +220,18 @@ class Outbox:
 
 
 async def converse(comm: Comm, out: Outbox, take: Callable[[Sequence[bytes]], object]) -> None:
-    """Send what is to be sent, and take what comes, until the connection breaks: OSError says how."""
+    """Send what is to be sent, and take what comes, until the connection breaks: OSError says how.
+
+    An empty frame says that nothing more is to be sent; then it ends.
+    """
 
     async def write() -> None:
         while True:
             frames = await out.take()
-            await comm.write(frames)
+            await comm.write([frame for frame in frames if frame])
             out.left(frames)
+            if not frames[-1]:
+                return
 
     async def read() -> None:
         while True:
@@ -234,7 +239,7 @@ async def converse(comm: Comm, out: Outbox, take: Callable[[Sequence[bytes]], ob
 
     ways = [asyncio.ensure_future(write()), asyncio.ensure_future(read())]
     try:
-        (first, *_), _ = await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
+        (first, *_), _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         first.result()
     finally:
         for way in ways:
@@ -281,6 +286,7 @@ class OutpostPlugin(WorkerPlugin):  # type: ignore[misc]
         outpost.start()
         try:
             await converse(comm, out, lambda frames: deque(map(outpost.hear, frames), 0))
+            await comm.close()
         except OSError:
             pass
         finally:

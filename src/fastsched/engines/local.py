@@ -91,6 +91,7 @@ class LocalEngine:
         self.pending: list[Report] = []
         self.returned: set[str] = set()  # tasks that were given back since orders were sent last
         self.next_sign = 0.0  # of life, for the agents
+        self.lease_until = float("inf")  # what this process itself may run commands until, if others say that
         self.silence_s, self.silence_over = 0.0, -SILENCE_TOLD_S  # how long it was, and until when
         self.hurried = False
         self.poller = select.epoll() if hasattr(select, "epoll") else Poll()
@@ -121,6 +122,10 @@ class LocalEngine:
                 memory, note = memory_level(why_not)
                 self._levels = Levels(self._levels.containment, memory, (*self._levels.notes, note))
 
+    def hold_until(self, until: float) -> None:
+        """Agents end what they run at this time of the monotonic clock, though they be given signs of life then."""
+        self.lease_until, self.next_sign = until, 0.0
+
     def levels(self) -> Levels:
         """See `Engine.levels`."""
         return self._levels
@@ -140,6 +145,7 @@ class LocalEngine:
             "worker_id": worker.worker_id,
             "heartbeat_s": self.heartbeat_s,
             "lease_s": self.lease_s,
+            "lease_until": self.lease_until,
             "output_cap": self.output_cap,
             "environment": self.environment,
             "mark": host.mark.number,
@@ -314,7 +320,7 @@ class LocalEngine:
         self.next_sign = now + self.heartbeat_s
         for host in self.by_fd.values():
             if not host.outbox:
-                host.queue.append(("beat",))
+                host.queue.append(("beat", self.lease_until))
                 self._flush(host)
 
     def _ask_to_leave(self, hosts: list[Host], grace_s: float) -> None:

@@ -7,6 +7,8 @@ adds is what a distance takes: a lease, frames, and outputs that are sent where 
 the grant names that time again, and holds for a lease from then on. So it ends no later than its scheduler thinks,
 however long either was on its way. When it is over everything is killed, for others may be given it.
 
+Its agents are told until when, so that they end too where this thread does not get its turn.
+
 *Crossing.* An order behind something that was given back is given back as well, until the scheduler has heard of that.
 """
 
@@ -35,11 +37,12 @@ __all__ = ["Outpost"]
 NEVER = float("inf")
 OPEN_S = 60.0  # that is waited for the first word
 LOOK_S = 0.02  # between two looks at what is being ended
+NOT_SAID = 1 << 62  # the number of a frame that is to come
 CLOSE_S = 20.0  # that an earlier scheduler's things are given to end
 
 PROCESS = uuid.uuid4().hex  # what tells this process from others
 
-_serving: dict[str, Outpost] = {}  # by run
+_serving: dict[tuple[str, str], Outpost] = {}  # by run and site
 _lock = threading.Lock()
 
 
@@ -47,7 +50,7 @@ class Outpost(threading.Thread):
     """One scheduler's outpost in this process. It ends when it is told to go, or nobody is there to tell it.
 
     Args:
-        say: called with a frame for the scheduler, by this thread.
+        say: called with a frame for the scheduler, by this thread; with b"" when nothing more is going to be said.
         backlog: how many bytes of what was said have not left yet.
     """
 
@@ -78,15 +81,19 @@ class Outpost(threading.Thread):
         """Serve the scheduler to its end."""
         try:
             frame = self.frames.get(timeout=OPEN_S)
+            if frame is not None:
+                ((_, settings),) = unpack(frame)[1]
+                self._serve(settings)
         except queue.Empty:
-            return
-        if frame is None:
-            return
-        ((_, settings),) = unpack(frame)[1]
-        run_id = settings["run_id"]
+            pass
+        finally:
+            self.say(b"")
+
+    def _serve(self, settings: Mapping[str, Any]) -> None:
+        name = settings["run_id"], settings["site"]
         with _lock:
-            earlier = _serving.get(run_id)
-            _serving[run_id] = self
+            earlier = _serving.get(name)
+            _serving[name] = self
         if earlier is not None:  # of a scheduler that is not there any more, or has lost its way to us
             earlier.hang_up()
             earlier.join(CLOSE_S)
@@ -103,8 +110,8 @@ class Outpost(threading.Thread):
                 service.porter.close()
         finally:
             with _lock:
-                if _serving.get(run_id) is self:
-                    del _serving[run_id]
+                if _serving.get(name) is self:
+                    del _serving[name]
 
 
 class Service:
@@ -133,7 +140,9 @@ class Service:
                 self._next_renewal = now + self._heartbeat_s
                 self._sayings.append(("renew", now))
             self._speak()
-            wait_s = min(self._next_renewal, self._lease_until, self.porter.next_due) - now
+            wait_s = min(self._next_renewal, self.porter.next_due) - now
+            if self._lease_until > now:
+                wait_s = min(wait_s, self._lease_until - now)
             for report in self.engine.wait_reports(
                 LOOK_S if self._burying or self.porter.is_busy else max(0.0, wait_s)
             ):
@@ -176,6 +185,7 @@ class Service:
     def _close(self, grace_s: float) -> None:
         """End everything, and tell how. It may be told again meanwhile, and does not wait then."""
         self.outpost.is_closing = True
+        self.engine.hold_until(NEVER)  # the grace says how long
         while not self.outpost.frames.empty():
             frame = self.outpost.frames.get()
             if frame is None or unpack(frame)[1][0][0] == "close":
@@ -193,13 +203,16 @@ class Service:
     def _speak(self) -> None:
         if self._sayings:
             self._n_said += 1
+            for message in self._sayings:
+                if message[0] == "TaskReturned":
+                    self._returned[message[1]] = self._n_said
             self.outpost.say(pack(self._sayings))
             self._sayings = []
 
     def _tell(self, report: Report) -> None:
         """A report goes to the scheduler, after the outputs that belong to it."""
         if isinstance(report, TaskReturned):
-            self._returned[report.task_id] = self._n_said + 1
+            self._returned[report.task_id] = NOT_SAID
         if not self.porter.hold_back(report):
             self._sayings.append(pack_report(report))
 
@@ -228,6 +241,7 @@ class Service:
         what = message[0]
         if what == "grant":
             self._lease_until = message[1] + self._lease_s
+            self.engine.hold_until(self._lease_until)
             if time.monotonic() < self._lease_until:
                 waiting, self._waiting = self._waiting, {}
                 for late in waiting.values():

@@ -11,9 +11,11 @@ import contextlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from msgspec.structs import replace
 
@@ -30,12 +32,13 @@ ON_THE_WAY = 4 << 20  # bytes at a time
 
 @dataclass
 class Output:
-    """A file here, and where it is wanted; how much of it was sent. `begun_again`: because its middle is gone."""
+    """A file here, and where it is wanted; how much of it was sent. `is_checked`: that is what it still begins with."""
 
     path: str
     wanted: str
     sent: int = 0
-    begun_again: bool = False
+    checksum: int = 0  # of that
+    is_checked: bool = False
 
 
 class Porter:
@@ -134,8 +137,10 @@ class Porter:
                 size = os.fstat(file.fileno()).st_size
                 if size > self._cap and not is_over:
                     return 0  # its middle goes, so it is sent when it is over
-                if is_over and not output.begun_again and (size < output.sent or size > self._cap):
-                    output.sent, output.begun_again = 0, True
+                if is_over and not output.is_checked:
+                    output.is_checked = True
+                    if size > self._cap or not begins_as_sent(file, output):
+                        output.sent = output.checksum = 0
                 is_new = output.sent == 0
                 file.seek(output.sent)
                 data = file.read(PIECE)
@@ -144,4 +149,14 @@ class Porter:
         if data:
             messages.append(("written", output.wanted, output.sent, data, is_new))
             output.sent += len(data)
+            output.checksum = zlib.crc32(data, output.checksum)
         return len(data)
+
+
+def begins_as_sent(file: BinaryIO, output: Output) -> bool:
+    """Whether what was sent of a file is still what it begins with; a command may have begun anew."""
+    left, checksum = output.sent, 0
+    while left and (data := file.read(min(left, PIECE))):
+        left -= len(data)
+        checksum = zlib.crc32(data, checksum)
+    return not left and checksum == output.checksum

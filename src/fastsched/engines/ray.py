@@ -150,10 +150,12 @@ class RayLink:
         try:
             while True:
                 frames = await self._actor.listen.remote()
-                if frames:
-                    self._engine.arrived(self._site, self, frames)
+                self._engine.arrived(self._site, self, [frame for frame in frames if frame])
+                if frames and not frames[-1]:
+                    break  # nothing more is going to be said
         except RayError:
-            self._engine.cut(self._site, self)
+            pass
+        self._engine.cut(self._site, self)
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_concurrency=8)

@@ -6,7 +6,7 @@ commands. How it is reached is a `Link`, and that is all that a kind of engine a
 A worker is reported lost when none of its commands runs any more, and over a distance there are four ways to know. Its
 site says so. Its site was opened anew, which it is when all of an earlier session has ended. Another site on the same
 host says that nothing is left of it. Or its lease is over: a site is granted its lease anew each time it asks, and ends
-what it runs when it was granted none, so `SLACK_S` after the end of the last grant nothing runs there.
+what it runs when it was granted none, so a heartbeat and `SLACK_S` after the end of the last grant nothing runs there.
 
 Everything is done by the thread that waits for reports, but what `Link`s put into the inbox.
 """
@@ -48,7 +48,7 @@ __all__ = ["Link", "RemoteEngine", "Site"]
 
 logger = logging.getLogger("fastsched")
 NEVER = float("inf")
-SLACK_S = ORPHAN_GRACE_S + 3.0  # after the end of a lease, until nothing runs any more
+SLACK_S = ORPHAN_GRACE_S + 3.0  # after the end of a lease, and a heartbeat, until nothing runs any more
 OPEN_S = 20.0  # that sites are given to open; who takes longer joins later
 LINK_AGAIN_S = 0.5  # between two tries to link to a site that is there
 
@@ -94,6 +94,14 @@ class Guest:
     number: int = 0
     n_open: int = 0  # attempts that it was told to start, and has not told the end of
     loss: str = ""  # why it is lost; it is reported when nothing of it runs
+    host: str = ""  # of its site, and
+    process: str = ""  # its process, when it came there; they may be others by now
+    sure: float = NEVER  # once the way to it is lost: when nothing of it runs any more, if nobody knows it before
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is no way to it any more, though there may be one to its site."""
+        return self.sure < NEVER
 
 
 class RemoteEngine:
@@ -192,6 +200,11 @@ class RemoteEngine:
         while any(not site.is_open and not site.why_not for site in self._there()) and time.monotonic() < until:
             self._take_next(min(until, self._next_look) - time.monotonic())
             self._look_after_all(time.monotonic())
+            if self._is_hurried:
+                break
+        for site in self._there():
+            if not site.is_open and site.link is not None:  # told anew: by then others run something there
+                self._cut(site, site.link)
         refused = [site for site in self._there() if site.why_not]
         if refused and len(refused) == len(self._there()):
             site = refused[0]
@@ -326,7 +339,7 @@ class RemoteEngine:
         site.link_again, site.n_heard = NEVER, 0
         site.kept.clear()
         site.link = self._link(site)
-        site.link.send(pack([("open", {**self._settings, "is_first": is_first})]))
+        site.link.send(pack([("open", {**self._settings, "site": site.key, "is_first": is_first})]))
 
     def _forget(self, key: str, was_wanted: bool) -> None:
         site = self.sites.get(key)
@@ -350,7 +363,13 @@ class RemoteEngine:
         lost = [guest for guest in self.guests.values() if guest.site is site]
         for guest in lost:
             self._suspect(guest, message)
+            if not guest.is_away:
+                guest.sure = self._sure(site)
         self._bury(lost)
+
+    def _sure(self, site: Site) -> float:
+        """When nothing runs on a site any more, if it is granted nothing from now on."""
+        return site.granted + self._lease_s + self._heartbeat_s + SLACK_S
 
     def _hear(self, site: Site, link: Link, frames: Sequence[bytes]) -> None:
         if site.link is link:
@@ -375,7 +394,7 @@ class RemoteEngine:
         elif what == "buried":
             lost = [guest for guest in self.guests.values() if guest.loss and guest.number == message[1]]
             for guest in lost:
-                if guest.site is not None and guest.site.host == site.host:
+                if guest.is_away and guest.host == site.host:
                     self._report_loss(guest)
         elif what == "refused":
             site.why_not = message[1]
@@ -385,17 +404,21 @@ class RemoteEngine:
             site.is_closed = True
 
     def _welcome(self, site: Site, about: dict[str, Any]) -> None:
-        """A site is open, and nothing is left of any session that it had before."""
-        lost = [guest for guest in self.guests.values() if guest.site is site]
-        for guest in lost if site.process == about["process"] else ():
-            self._report_loss(guest)
+        """A site is open, and nothing is left of any session that its process had before."""
+        for guest in [guest for guest in self.guests.values() if guest.is_away and guest.site is site]:
+            if guest.process == about["process"]:
+                self._report_loss(guest)
         site.is_open = True
         site.host, site.process = about["host"], about["process"]
         site.levels = Levels(about["containment"], about["memory"], tuple(about["notes"]))
-        self._bury([guest for guest in self.guests.values() if guest.loss])
-        for guest in self.guests.values():
+        self._bury([guest for guest in self.guests.values() if guest.is_away])
+        for guest in list(self.guests.values()):
             if guest.site is None:
                 self._place(guest)
+        self._offer(site)
+
+    def _offer(self, site: Site) -> None:
+        """Say that a site's own worker is there, if anybody wants to know, and it is not known."""
         if self._offered is not None and site.worker.worker_id not in self.guests:
             self._offered.add(site.worker.worker_id)
             self._pending.append(WorkerOffered(site.worker))
@@ -409,6 +432,11 @@ class RemoteEngine:
     def _place(self, guest: Guest) -> None:
         """Bring a worker up where it belongs, if that is there."""
         worker_id = guest.worker.worker_id
+        refused = [site for site in self._there() if site.why_not and site.worker.worker_id == worker_id]
+        if refused:
+            guest.loss = refused[0].why_not
+            self._report_loss(guest)
+            return
         sites = [site for site in self.sites.values() if site.is_open]
         own = [site for site in sites if site.worker.worker_id == worker_id]
         if not own and self._offered is not None and worker_id in self._offered:
@@ -417,14 +445,15 @@ class RemoteEngine:
         site = min(own or sites, key=lambda site: n_guests[site], default=None)
         if site is None:
             return
-        guest.site, guest.number = site, self._next_number(site.host)
+        guest.site, guest.host, guest.process = site, site.host, site.process
+        guest.number = self._next_number(site.host)
         worker = guest.worker
         amounts = worker.cpu_cores_available, worker.memory_available_mb
         self._say(site, ("bring_up", worker_id, *amounts, guest.incarnation, guest.number))
 
     def _next_number(self, host: str) -> int:
         """A number that no agent on a host has that may have left something."""
-        taken = {guest.number for guest in self.guests.values() if guest.site is not None and guest.site.host == host}
+        taken = {guest.number for guest in self.guests.values() if guest.host == host}
         number = self._numbers.get(host, 0)
         for _ in range(MOST_AGENTS):
             number = number % MOST_AGENTS + 1
@@ -462,15 +491,17 @@ class RemoteEngine:
         message = guest.loss or f"its {self.kind} was begun anew"
         if guest.site is not None and guest.site.was_wanted:
             self._pending.append(WorkerWithdrawn(worker_id, message, guest.incarnation))
+            for site in self.sites.values():
+                if site.is_open and site.worker.worker_id == worker_id:
+                    self._offer(site)  # it has come again meanwhile
         else:
             self._pending.append(WorkerLost(worker_id, message, incarnation=guest.incarnation))
 
     def _bury(self, lost: Sequence[Guest]) -> None:
-        """Have others on the same host see to it that nothing runs of workers that cannot be reached."""
+        """Have sites on the same hosts see to it that nothing runs of workers to which there is no way any more."""
         for guest in lost:
-            place = guest.site
-            if place is not None and place.host and not (place.is_open and place.link is not None):
-                near = next((site for site in self.sites.values() if site.is_open and site.host == place.host), None)
+            if guest.is_away:
+                near = next((site for site in self.sites.values() if site.is_open and site.host == guest.host), None)
                 if near is not None:
                     self._say(near, ("bury", [guest.number]))
 
@@ -479,8 +510,8 @@ class RemoteEngine:
         self._next_look = NEVER
         for guest in list(self.guests.values()):
             if guest.loss and guest.site is not None:
-                sure = guest.site.granted + self._lease_s + SLACK_S
-                if now >= sure or (guest.site.link is None and not guest.n_open):
+                sure = guest.sure if guest.is_away else self._sure(guest.site)
+                if now >= sure or (guest.is_away and not guest.n_open):
                     self._report_loss(guest)
                 else:
                     self._next_look = min(self._next_look, sure)
@@ -490,25 +521,35 @@ class RemoteEngine:
             self._next_look = min(self._next_look, site.link_again)
 
     def _end_all(self, grace_s: float) -> None:
-        """Have all sites end what they run, and wait until they have; for those that are not heard, until they must."""
-        sites = [site for site in self.sites.values() if site.link is not None]
-        for site in sites:
+        """Have all sites end what they run, and wait until they have; for those that are not heard, until they must.
+
+        A site that was told to go lets its commands have their grace, whatever becomes of its lease meanwhile.
+        """
+        told = [site for site in self.sites.values() if site.link is not None]
+        for site in told:
             self._say(site, ("close", grace_s))
-        deadline = time.monotonic() + grace_s + CLOSE_SLACK_S + SLACK_S
-        was_hurried = False
+        answered_by = time.monotonic() + grace_s + CLOSE_SLACK_S
+        busy: dict[Site | None, float] = {}
+        for guest in self.guests.values():
+            if guest.n_open and guest.site is not None:
+                sure = guest.sure if guest.is_away else self._sure(guest.site) + grace_s + CLOSE_SLACK_S
+                busy[guest.site] = max(busy.get(guest.site, 0.0), sure)
+        is_urgent = False
         while True:
+            left = [site for site in told if not site.is_closed]
+            linked = [site for site in left if site.link is not None]
+            until = max(
+                answered_by if linked else 0.0,
+                *(0.0 if is_urgent or (site in told and site not in left) else sure for site, sure in busy.items()),
+                0.0,
+            )
             now = time.monotonic()
-            left = [site for site in sites if not site.is_closed and site.link is not None]
-            busy = {guest.site for guest in self.guests.values() if guest.n_open and guest.site is not None}
-            unheard = [site for site in busy if not site.is_closed and site not in left]
-            sure = [site.granted + self._lease_s + SLACK_S for site in unheard]
-            until = max([deadline if left else 0.0, *sure])
-            if now >= until or (was_hurried and not left):
+            if now >= until:
                 break
             self._take_next(min(until - now, 0.5))
-            if self._is_hurried and not was_hurried:
-                was_hurried = True
-                for site in left:
+            if self._is_hurried and not is_urgent:
+                is_urgent, answered_by = True, time.monotonic() + CLOSE_SLACK_S
+                for site in linked:
                     self._say(site, ("close", 0.0))
 
     # ------------------------------------------------------------ outputs

@@ -9,7 +9,7 @@ it costs a quarter of JSON (2 instead of 9 us for a start and an end, there and 
     ("stop", key, grace_s)                      end this attempt
     ("recall",)                                 give back all that is held
     ("leave", grace_s)                          end all of them, and go
-    ("beat",)                                   the scheduler is there
+    ("beat", until)                             the scheduler is there, and has a lease itself until then (inf: none)
 
 Most starts bring nothing but a command, and of most ends there is nothing to say. These have a form of their own, an
 `S` or an `E` and records of bytes, with which an agent can do without the interpreter (`_lane.pxi`). It means the same.
