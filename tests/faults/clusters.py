@@ -180,7 +180,7 @@ def running_on(host: Host, evidence: Evidence) -> list[int]:
 
 
 def break_ray(folder: Path, n: int) -> dict[str, Any] | None:
-    """n commands on a Ray cluster of two nodes: an actor is killed, a node is, and a node joins; None: no Ray is here."""
+    """n commands on a Ray cluster of two nodes: an actor is killed, a node is, and a node joins; None: no Ray."""
     if find_spec("ray") is None:
         return None
     from ray.cluster_utils import Cluster

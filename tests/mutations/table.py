@@ -556,7 +556,7 @@ CORE_MUTATIONS = (
     Mutation(
         "expected-not-waited-for",
         "_core.pyx",
-        "(self._usable(worker) or self.expected[worker])",
+        "(self._usable(worker) or self._comes(worker))",
         "self._usable(worker)",
         "a retry does not wait for a worker that is expected",
     ),
@@ -1221,9 +1221,44 @@ CORE_MUTATIONS = (
     Mutation(
         "lease-one-short",
         "runtime/liveness.py",
-        "now - heard > self.lease_ns",
-        "now - heard >= self.lease_ns",
+        "if now - heard <= self.lease_ns:",
+        "if now - heard < self.lease_ns:",
         "a worker is lost at the end of its lease instead of after it",
+    ),
+    Mutation(
+        "too-long-is-started",
+        "_facts.pyx",
+        "if self.deadline >= 0 and self.now + row.duration > self.deadline:",
+        "if self.deadline >= 0 and self.now > self.deadline:",
+        "a task is started that cannot end by the deadline",
+    ),
+    Mutation(
+        "postponed-for-ever",
+        "_facts.pyx",
+        "        postponed = self.postponements()\n",
+        "        postponed = []\n",
+        "what was postponed is not ready again when there is time",
+    ),
+    Mutation(
+        "ready-and-too-long",
+        "_facts.pyx",
+        "if self.row(task).state == READY:\n                self._leave_tree(task)\n                self.row(task).state",
+        "if False:\n                self._leave_tree(task)\n                self.row(task).state",
+        "a task that was ready in time is started when it is too late",
+    ),
+    Mutation(
+        "suspect-leaves",
+        "_facts.pyx",
+        "if self.draining[worker] == LEAVING and self._is_idle(worker):",
+        "if self.draining[worker] and self._is_idle(worker):",
+        "a worker that is as good as lost is gone when it is idle, and nobody waits for it",
+    ),
+    Mutation(
+        "suspect-not-awaited",
+        "_facts.pyx",
+        "return self.expected[worker] or (self.live[worker] and self.draining[worker] == SUSPECT)",
+        "return self.expected[worker]",
+        "what only a suspected worker could hold is told to have nobody",
     ),
 )
 MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS

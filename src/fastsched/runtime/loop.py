@@ -513,7 +513,7 @@ class Loop:
         except OSError as error:
             self._lose(WorkerLost(worker_id, f"it cannot be started: {error}"), presence, now)
             return
-        self._liveness.hear(worker_id, now + int(STARTUP_S * NS))
+        self._liveness.expect(worker_id, now + int(STARTUP_S * NS))
 
     def _set_deadline(self, now: int) -> None:
         """Book until when there is time, or that there is again what an earlier scheduler did not have."""
