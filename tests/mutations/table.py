@@ -1242,8 +1242,8 @@ CORE_MUTATIONS = (
     Mutation(
         "ready-and-too-long",
         "_facts.pyx",
-        "if self.row(task).state == READY:\n                self._leave_tree(task)\n                self.row(task).state",
-        "if False:\n                self._leave_tree(task)\n                self.row(task).state",
+        "== READY:\n                self._leave_tree(task)\n                self.row(task).state = DELAYED",
+        "== -1:\n                self._leave_tree(task)\n                self.row(task).state = DELAYED",
         "a task that was ready in time is started when it is too late",
     ),
     Mutation(

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._version import __version__
-from ..events import Order, Report, Start, TaskReturned, WorkerLost
+from ..events import Order, Report, Start, TaskReturned, WorkerHeard, WorkerLost
 from ..model import Worker
 from .agent import ORPHAN_GRACE_S
 from .local import LocalEngine
@@ -128,6 +128,7 @@ class Service:
         self._waiting: dict[str, Message] = {}  # workers that are to come up once the lease holds again
         self._burying: list[Mark] = []
         self._returned: dict[str, int] = {}  # tasks that were given back, and in which frame
+        self._beats: dict[str, Message] = {}  # signs of life of workers, told with the next renewal
         self._n_said = 0  # frames
         self._sayings: list[Message] = []  # for the next one
 
@@ -138,7 +139,8 @@ class Service:
             now = time.monotonic()
             if now >= self._next_renewal:
                 self._next_renewal = now + self._heartbeat_s
-                self._sayings.append(("renew", now))
+                self._sayings += [("renew", now), *self._beats.values()]
+                self._beats.clear()
             self._speak()
             wait_s = min(self._next_renewal, self.porter.next_due) - now
             if self._lease_until > now:
@@ -213,7 +215,9 @@ class Service:
         """A report goes to the scheduler, after the outputs that belong to it."""
         if isinstance(report, TaskReturned):
             self._returned[report.task_id] = NOT_SAID
-        if not self.porter.hold_back(report):
+        if isinstance(report, WorkerHeard) and not report.first:
+            self._beats[report.worker_id] = pack_report(report)
+        elif not self.porter.hold_back(report):
             self._sayings.append(pack_report(report))
 
     # ------------------------------------------------------------ what is to be done

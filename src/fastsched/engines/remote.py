@@ -190,6 +190,8 @@ class RemoteEngine:
 
     def open(self, run_id: str, heartbeat_s: float, lease_s: float) -> None:
         """See `Engine.open`."""
+        # Signs of life wait for the next renewal, so that a site tells those of all its workers together.
+        heartbeat_s = min(heartbeat_s, lease_s / 4)
         self._heartbeat_s, self._lease_s = heartbeat_s, lease_s
         self._settings |= {"run_id": run_id, "heartbeat_s": heartbeat_s, "lease_s": lease_s}
         self._reach()
