@@ -47,7 +47,7 @@ class Stage:
     holds = False
     offers = True
 
-    def __init__(self, tasks, *workers, settled=False, policy=None):
+    def __init__(self, tasks, *workers, settled=False, policy=None, walltime_s=None):
         self.now_ns = 0
         self.reports = []
         self.sent, self.brought_up, self.given_up = [], [], []
@@ -64,7 +64,9 @@ class Stage:
             rhythm=Rhythm(1.0, 10.0, 2.0),
             run_id="r",
             journal=self,
+            walltime_s=walltime_s,
         )
+        self.loop._set_deadline(0)
         for worker in workers:
             self.loop.add_worker(worker, 0)
         if settled:
@@ -653,3 +655,25 @@ def test_an_interrupted_turn_leaves_no_error_behind():
         scheduler.close(wait=False)
     except InternalError as error:
         raise AssertionError("it stands still") from error
+
+
+def test_a_worker_that_somebody_removed_or_drained_is_not_taken_when_it_is_offered_again(make_stage):
+    stage = make_stage(tasks(3), W1, W2)
+    stage.turn(up("w1"), up("w2"))
+    stage.loop.remove_worker("w2", 0)
+    stage.turn(lost("w2"))
+    stage.turn(WorkerOffered(W2), seconds=5)
+    assert len(stage.brought_up) == 2, "it came back by itself"
+    stage.loop.add_worker(W2, stage.now_ns)
+    assert len(stage.brought_up) == 3
+
+
+def test_a_run_with_little_time_waits_for_its_first_worker(make_stage):
+    """What fits into the time could start, and what does not is no reason to end."""
+    stage = make_stage([Task("short", "x", duration=1), Task("long", "x", duration=1000)], walltime_s=100.0)
+    stage.turn(seconds=1)
+    assert not stage.loop.out_of_time
+    stage.turn(WorkerOffered(W1))
+    assert stage.turn(up("w1")) == [("short", "w1", 1)]
+    stage.turn(ok("short", "w1"))
+    assert stage.loop.out_of_time and not stage.of(TaskFailed)

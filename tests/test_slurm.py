@@ -14,7 +14,7 @@ from fastsched.slurm import sbatch_script
 SRUN = """#!/bin/sh
 # One task on each of two nodes, as srun starts them.
 echo called >>"$CALLED"
-shift
+while [ "${1#--}" != "$1" ]; do shift; done
 for node in n1 n2; do
     SLURMD_NODENAME=$node SLURM_CPUS_ON_NODE=1 "$@" &
 done

@@ -472,7 +472,8 @@ def do_plan(arguments: argparse.Namespace) -> int:
     with short_warnings(), PlanProgress() as progress:
         progress.say(f"reading {show_name(arguments.file)}")
         job = load(arguments.file)
-        workers = pick_workers(arguments, job) or [this_machine()]
+        picked = pick_workers(arguments, job)
+        workers = [this_machine()] if picked is None else picked
         loaded = time.perf_counter()
         progress.say(f"reading {count(len(job.tasks), 'task')}")
         plan = schedule(job.tasks, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)

@@ -38,7 +38,8 @@ file=$folder/scheduler.json
     >"$folder/scheduler.log" 2>&1 &
 scheduler=$!
 # One worker a node, by one step; each takes what Slurm gives it there.
-srun --kill-on-bad-exit=0 sh -c 'exec "$0" -m distributed.cli.dask_worker --scheduler-file "$1" \\
+export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-${{SLURM_CPUS_ON_NODE:-1}}}}"
+srun --kill-on-bad-exit=0 --cpu-bind=none sh -c 'exec "$0" -m distributed.cli.dask_worker --scheduler-file "$1" \\
     --name "${{SLURMD_NODENAME:-$(hostname)}}" --nworkers 1 --nthreads "${{SLURM_CPUS_ON_NODE:-$(nproc)}}" \\
     --memory-limit "${{SLURM_MEM_PER_NODE:-0}}MiB" --no-dashboard --death-timeout 120 \\
     --local-directory "${{TMPDIR:-/tmp}}"' "$python" "$file" >"$folder/workers.log" 2>&1 &
@@ -74,6 +75,8 @@ while kill -0 "$run" 2>/dev/null; do  # a signal has ended the waiting, and not 
     code=0
     wait "$run" || code=$?
 done
+# What Slurm has ended since its time was over, and not somebody, is to go on.
+[ "$code" = 130 ] && [ "$(date +%s)" -ge $((now + left)) ] && code=75
 finish "$code"
 """
 

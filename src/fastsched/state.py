@@ -61,7 +61,8 @@ __all__ = ["Snapshot", "State"]
 
 RUNNING, FAILED, SKIPPED, CANCELLED = 2, 5, 6, 7
 LEAVING = 1  # in the column `draining`
-OPEN = (0, 1, RUNNING, 4)  # waiting, ready, running, delayed
+READY = 1
+OPEN = (0, READY, RUNNING, 4)  # waiting, ready, running, delayed
 STUCK, QUARANTINED, PROBATION, TRUSTED, DRAINED = range(5)
 MANY = 10_000  # names among which one that was misspelt is looked for
 FORGOTTEN = Task("", "")  # stands for a task that has ended and is not needed any more
@@ -497,6 +498,10 @@ class State:
     def deadline_ns(self) -> int | None:
         """When all attempts are to have ended; None: whenever they do."""
         return None if self._core.deadline < 0 else self._core.deadline
+
+    def is_any_ready(self) -> bool:
+        """Whether a task could start at once, if somebody had room for it."""
+        return bool((self._core.columns()["state"] == READY).any())
 
     def n_postponed(self) -> int:
         """Tasks that could start, and are not expected to end by the deadline."""

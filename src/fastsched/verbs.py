@@ -91,6 +91,7 @@ def add_verbs(commands: Any) -> None:
     doctor.add_argument(
         "--engine", type=engine, default="local", metavar="ENGINE", help=f"{ENGINE_HELP} (default: local)"
     )
+    doctor.add_argument("-C", "--cwd", metavar="DIR", help="the folder that commands would run in (default: this one)")
     add_format(doctor)
 
 
@@ -422,11 +423,14 @@ def do_doctor(arguments: argparse.Namespace) -> int:
 
 def examine_cluster(arguments: argparse.Namespace) -> int:
     """`fastsched doctor --engine`: what each worker of a cluster offers, and how strongly."""
-    found = make_engine(arguments.engine, cwd=os.getcwd(), env=None, containment="auto", output_cap_mb=OUTPUT_CAP_MB)
+    found = make_engine(
+        arguments.engine, cwd=arguments.cwd or os.getcwd(), env=None, containment="auto", output_cap_mb=OUTPUT_CAP_MB
+    )
     assert isinstance(found, RemoteEngine)
     try:
         found.workers()
-        found.open(uuid.uuid4().hex, 1.0, 10.0)
+        with contextlib.suppress(OSError):  # why nobody can be used is said of each
+            found.open(uuid.uuid4().hex, 1.0, 10.0)
         census = found.census()
     finally:
         found.close(0.0)

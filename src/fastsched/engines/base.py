@@ -37,7 +37,8 @@ class Engine(Protocol):
     first, and does so where the attempt before it takes long; before the end of that attempt is reported.
 
     offers: whether workers of its own come and go. Once `workers` was called, those that come later are reported
-    (`WorkerOffered`), and those that go because somebody wants it (`WorkerLeft`).
+    (`WorkerOffered`), and those that go because somebody wants it (`WorkerWithdrawn`). A worker that may be lost can be
+    reported before that is certain (`WorkerSuspected`).
     """
 
     holds: bool

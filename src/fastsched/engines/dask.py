@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from ..errors import MissingExtraError
 from ..model import Worker
 from .local import OUTPUT_CAP_MB, this_machine
 from .outpost import Outpost
-from .remote import RemoteEngine, Site
+from .remote import RemoteEngine, Site, is_amount
 
 try:
     from distributed import Client, LocalCluster, Status
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from distributed.comm import Comm
 
 __all__ = ["DaskEngine"]
+
+logger = logging.getLogger("fastsched")
 
 OP = "fastsched"  # what a worker is asked for
 STEP = 1 << 22  # bytes of frames that are sent together
@@ -79,13 +82,12 @@ class DaskEngine(RemoteEngine):
             self._client = Client(scheduler_file=given, set_as_default=False)
         else:
             self._client = Client(given, set_as_default=False)
-        client = self._client
-        client.subscribe_topic("all", self._note_change)
-        client.subscribe_topic(OP, self._note_outpost)
-        self._meet(client)
+        self._meet(self._client)
 
     def _meet(self, client: Client) -> None:
         """Have every worker take connections, and see which there are."""
+        client.subscribe_topic("all", self._note_change)
+        client.subscribe_topic(OP, self._note_outpost)
         try:
             client.register_plugin(OutpostPlugin())
         except ImportError as error:
@@ -94,6 +96,8 @@ class DaskEngine(RemoteEngine):
         unlimited = [address for address, about in known.items() if not about["memory_limit"]]
         # What has no limit has what its machine has, which only it knows.
         memory = client.run(machine_memory, workers=unlimited, on_error="ignore") if unlimited else {}
+        for address in [address for address in self.sites if address not in known]:
+            self.gone(address, False)
         for address, about in known.items():
             limit = about["memory_limit"] or memory.get(address)
             if limit:  # else it went just now
@@ -122,8 +126,11 @@ class DaskEngine(RemoteEngine):
         if client.status != "running":
             self._was_cut_off = True
         elif self._was_cut_off:
-            self._was_cut_off = False
-            self._meet(client)  # it may be another one, which knows nothing of us
+            try:
+                self._meet(client)  # it may be another one, which knows nothing of us
+                self._was_cut_off = False
+            except OSError as error:
+                logger.warning("the Dask scheduler was reached again, and lost: %s", error)
         return ""
 
     def _note_change(self, event: tuple[float, Any]) -> None:
@@ -152,7 +159,8 @@ class DaskLink:
     def send(self, frame: bytes) -> None:
         """See `Link.send`."""
         if self._out.put(frame):
-            self._loop.call_soon_threadsafe(self._out.ring)
+            with contextlib.suppress(RuntimeError):  # the client is closed
+                self._loop.call_soon_threadsafe(self._out.ring)
 
     def close(self) -> None:
         """See `Link.close`."""
@@ -169,7 +177,9 @@ class DaskLink:
             comm = await connect(self._site.key, **how)
             await comm.write({"op": OP, "reply": False})
             await converse(comm, self._out, lambda frames: self._engine.arrived(self._site, self, frames))
-        except OSError:
+        except Exception as error:
+            if not isinstance(error, OSError):
+                logger.exception("the connection to the Dask worker at %s broke", self._site.key)
             self._engine.cut(self._site, self)
         finally:
             if comm is not None:
@@ -302,7 +312,7 @@ def machine_memory() -> int:
 
 def make_worker(about: Mapping[str, Any]) -> Worker:
     """What a Dask worker offers: its threads as cores, its limit of memory, and the resources that it declares."""
-    whole = {name: int(n) for name, n in (about.get("resources") or {}).items() if n == int(n) and n > 0}
+    whole = {name: int(n) for name, n in (about.get("resources") or {}).items() if is_amount(n)}
     return Worker(
         str(about["name"]),
         about["nthreads"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..names import nearest
@@ -17,8 +18,12 @@ SCHEMES = {"dask": "tcp://", "dask+tls": "tls://", "ray": ""}
 def check_engine(name: str) -> None:
     """Raise ValueError for a name that is none of an engine's."""
     kind, slashes, where = name.partition("://")
-    if name in ("local", "dask", "ray") or (slashes and kind in SCHEMES and where):
+    if name in ("local", "dask", "ray", "ray://auto") or (kind == "dask" and where.endswith(".json")):
         return
+    if slashes and kind in SCHEMES:
+        if re.fullmatch(r".+:\d+", where):
+            return
+        raise ValueError(f"the engine {name!r} names no host and port; {kind}://HOST:PORT is wanted")
     near = nearest(kind, ["local", "dask", "ray"])
     hint = f"; did you mean {near!r}?" if near and near != kind else ""
     raise ValueError(f"unknown engine {name!r}{hint} (known: {', '.join(ENGINES)})")

@@ -97,6 +97,8 @@ class Outpost(threading.Thread):
         if earlier is not None:  # of a scheduler that is not there any more, or has lost its way to us
             earlier.hang_up()
             earlier.join(CLOSE_S)
+        if self.hung_up or (earlier is not None and earlier.is_alive()):
+            return  # what it ran may run still: whoever asks hears nothing, and asks again
         try:
             try:
                 self._engine = open_engine(settings)
@@ -106,6 +108,9 @@ class Outpost(threading.Thread):
             service = Service(self, self._engine, settings)
             try:
                 service.serve()
+            except BaseException:
+                self._engine.close(ORPHAN_GRACE_S)
+                raise
             finally:
                 service.porter.close()
         finally:
@@ -312,9 +317,9 @@ def open_engine(settings: Mapping[str, Any]) -> LocalEngine:
 
 
 def host_identity() -> str:
-    """What tells this host from others: processes that say the same see each other's processes."""
+    """What tells this host from others: processes that say the same see each other's, and may end them."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')} {os.getuid()}"
     except OSError:
-        return socket.gethostname()
+        return f"{socket.gethostname()} {os.getuid()}"

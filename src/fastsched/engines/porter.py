@@ -8,6 +8,7 @@ is on its way at a time than a little, for signs of life go the same way.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from ..events import AttemptEnded, Report, Start, TaskReturned, WorkerHeard, Wor
 from .parcels import Message, pack_report
 
 __all__ = ["Porter"]
+
+logger = logging.getLogger("fastsched")
 
 NEVER = float("inf")
 STREAM_S = 1.0  # between two looks at what running commands have written
@@ -64,7 +67,10 @@ class Porter:
     def keep(self, folder: str) -> None:
         """Outputs are to go to this folder of the scheduler's, which may be ours too."""
         if folder not in self._folders and not os.path.isdir(folder):
-            self._folders[folder] = tempfile.mkdtemp(prefix="fastsched-outputs-")
+            try:
+                self._folders[folder] = tempfile.mkdtemp(prefix="fastsched-outputs-")
+            except OSError as error:  # then commands say that they cannot write there
+                logger.error("outputs for %s cannot be kept on this host: %s", folder, error)
 
     def redirect(self, order: Start) -> Start:
         """The order, with files that can be written here."""

@@ -1,7 +1,7 @@
 """The Ray engine: the nodes of a Ray cluster run the commands.
 
-On every node is an actor, which takes none of its cores, with an outpost in it. Frames go to it as calls, which Ray
-delivers in their order, and come back as the answers of one call that waits for them.
+On every node is an actor, which takes none of its cores, with an outpost in it. Frames go to it as calls, numbered, for
+Ray keeps no order among them, and come back as the answers of one call that waits for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import MissingExtraError
 from ..model import Worker
 from .local import OUTPUT_CAP_MB
 from .outpost import Outpost
-from .remote import RemoteEngine, Site
+from .remote import RemoteEngine, Site, is_amount
 
 try:
     import ray
@@ -63,12 +63,16 @@ class RayEngine(RemoteEngine):
         self._address = address
         self._is_ours = False  # the connection to the cluster
         self._failure = ""
-        self._loop: asyncio.AbstractEventLoop
-        self._thread: threading.Thread
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._watching: asyncio.Future[None] | None = None
 
     def _connect(self) -> None:
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            there = ray.get_runtime_context().gcs_address
+            if self._address not in (None, "auto", there):
+                raise OSError(f"this program is connected to the Ray cluster at {there}, not to {self._address}")
+        else:
             if self._address is not None and ":" in self._address:
                 knock(self._address)
             try:
@@ -86,16 +90,20 @@ class RayEngine(RemoteEngine):
         self._loop.call_soon_threadsafe(self._begin, set(nodes))
 
     def _link(self, site: Site) -> RayLink:
+        assert self._loop is not None
         return RayLink(self, site, self._loop)
 
     def _disconnect(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            self._loop.run_until_complete(asyncio.sleep(0))
+            self._loop.close()
+            self._loop = self._thread = None
         if self._is_ours:
+            self._is_ours = False
             ray.shutdown()
 
     def _why_unreachable(self) -> str:
@@ -129,12 +137,14 @@ class RayLink:
         place = NodeAffinitySchedulingStrategy(site.key, soft=False)
         self._actor: Any = OutpostActor.options(scheduling_strategy=place).remote()  # type: ignore[attr-defined]
         self._task: asyncio.Task[None] | None = None
+        self._n_sent = 0
         loop.call_soon_threadsafe(self._begin)
 
     def send(self, frame: bytes) -> None:
         """See `Link.send`."""
         with contextlib.suppress(RayError):  # whoever listens hears of it
-            self._actor.hear.options(num_returns=0).remote(frame)
+            self._actor.hear.options(num_returns=0).remote(self._n_sent, frame)
+        self._n_sent += 1
 
     def close(self) -> None:
         """See `Link.close`."""
@@ -166,16 +176,21 @@ class OutpostActor:
         self._frames: list[bytes] = []
         self._bell = asyncio.Event()
         self._outpost: Outpost | None = None
+        self._early: dict[int, bytes] = {}  # frames that came before one that was sent before
+        self._n_heard = 0
 
-    async def hear(self, frame: bytes) -> None:
-        """Take a frame."""
+    async def hear(self, number: int, frame: bytes) -> None:
+        """Take a frame, in its turn."""
         if self._outpost is None:
             loop = asyncio.get_running_loop()
             self._outpost = Outpost(
                 lambda frame: loop.call_soon_threadsafe(self._put, frame), lambda: sum(map(len, self._frames))
             )
             self._outpost.start()
-        self._outpost.hear(frame)
+        self._early[number] = frame
+        while self._n_heard in self._early:
+            self._outpost.hear(self._early.pop(self._n_heard))
+            self._n_heard += 1
 
     async def listen(self) -> list[bytes]:
         """The frames that there are; waits for some, but not for ever."""
@@ -206,10 +221,11 @@ def list_nodes() -> dict[str, Worker]:
         offered = node["Resources"]
         if node["Alive"] and "CPU" in offered:
             others = {name: int(n) for name, n in offered.items() if name not in OWN and not name.startswith("node:")}
+            others = {name: n for name, n in others.items() if is_amount(n)}
             found[node["NodeID"]] = Worker(
                 f"{node['NodeManagerHostname']}-{node['NodeID'][:8]}",
                 offered["CPU"],
                 int(offered.get("memory", 0)) >> 20,
-                resources={name: n for name, n in others.items() if n > 0} or None,
+                resources=others or None,
             )
     return found

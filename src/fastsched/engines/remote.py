@@ -44,7 +44,7 @@ from .local import CLOSE_SLACK_S, OUTPUT_CAP_MB
 from .parcels import Message, pack, pack_order, unpack, unpack_report
 from .processes import MOST_AGENTS
 
-__all__ = ["Link", "RemoteEngine", "Site"]
+__all__ = ["Link", "RemoteEngine", "Site", "is_amount"]
 
 logger = logging.getLogger("fastsched")
 NEVER = float("inf")
@@ -308,7 +308,11 @@ class RemoteEngine:
 
     def _reach(self) -> None:
         if not self._is_connected:
-            self._connect()
+            try:
+                self._connect()
+            except BaseException:
+                self._disconnect()
+                raise
             self._is_connected = True
             self._take_next(0.0)
 
@@ -340,7 +344,13 @@ class RemoteEngine:
         """Begin a session. is_first: nothing of this run is meant to be on that host."""
         site.link_again, site.n_heard = NEVER, 0
         site.kept.clear()
-        site.link = self._link(site)
+        try:
+            site.link = self._link(site)
+        except Exception as error:  # whatever a cluster may say
+            logger.warning("%s %s cannot be reached: %s", self.kind, show_name(site.worker.worker_id), error)
+            site.link_again = time.monotonic() + LINK_AGAIN_S
+            self._next_look = 0.0
+            return
         site.link.send(pack([("open", {**self._settings, "site": site.key, "is_first": is_first})]))
 
     def _forget(self, key: str, was_wanted: bool) -> None:
@@ -348,6 +358,7 @@ class RemoteEngine:
         if site is None or site.is_gone:
             return
         site.is_gone, site.was_wanted = True, was_wanted
+        del self.sites[key]
         self._part(site, f"its {self.kind} {'has left' if was_wanted else 'is gone'}")
 
     def _cut(self, site: Site, link: Link) -> None:
@@ -434,13 +445,15 @@ class RemoteEngine:
     def _place(self, guest: Guest) -> None:
         """Bring a worker up where it belongs, if that is there."""
         worker_id = guest.worker.worker_id
-        refused = [site for site in self._there() if site.why_not and site.worker.worker_id == worker_id]
-        if refused:
-            guest.loss = refused[0].why_not
+        named = [site for site in self.sites.values() if site.worker.worker_id == worker_id]
+        if named and named[0].why_not:
+            guest.loss = named[0].why_not
             self._report_loss(guest)
             return
         sites = [site for site in self.sites.values() if site.is_open]
-        own = [site for site in sites if site.worker.worker_id == worker_id]
+        own = [site for site in sites if site in named]
+        if named and not own:
+            return  # it is being opened
         if not own and self._offered is not None and worker_id in self._offered:
             return  # it may come
         n_guests = Counter(other.site for other in self.guests.values())
@@ -577,3 +590,8 @@ class RemoteEngine:
                 os.close(fd)
         except OSError as error:
             logger.error("an output cannot be kept: %s: %s", show_name(path), error)
+
+
+def is_amount(amount: float) -> bool:
+    """Whether a resource that a cluster counts can be counted here: in whole pieces, and not in more than 2**31."""
+    return 0 < amount < 1 << 31 and amount == int(amount)

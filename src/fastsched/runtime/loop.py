@@ -61,6 +61,7 @@ __all__ = ["Keeper", "Loop", "Rhythm"]
 NS = 1_000_000_000
 NEVER = 1 << 63
 LONGEST_WAIT_NS = NS
+FIRST_PATIENCE_S = 300.0  # that is waited for a first worker, where workers come by themselves
 STARTUP_S = 30.0  # what a worker is given to come up, besides its lease
 MAX_FAILED_STARTS = 5  # in a row, without coming up once: then a worker stays away
 FIRST_RESTART_S, LONGEST_RESTART_S = 0.5, 60.0  # the delay of a worker that is lost again before it completed anything
@@ -157,6 +158,7 @@ class Loop:
         self._publish, self._journal, self._settled = tell, journal, settled
         self._liveness = Liveness(int(rhythm.lease_s * NS))
         self._workers: dict[str, Presence] = {}
+        self._dismissed: set[str] = set()  # workers that somebody wanted to go
         self._restarts: dict[str, int] = {}  # worker id -> when it is to be brought up again
         self._given: dict[int, Task] = {}  # what clients hold of tasks that have not ended: their status is kept
         # What this turn does, until it is journaled:
@@ -240,12 +242,18 @@ class Loop:
     def _stand_still(self, now: int) -> None:
         """Nothing goes on by itself: there is no time for it, or nobody who could hold it, who may come yet."""
         self._idle_since = min(self._idle_since, now)
-        if self.state.deadline_ns is not None and self.state.n_postponed():
+        idle_ns = now - self._idle_since
+        if self.state.deadline_ns is not None and self.state.n_postponed() and not self.state.is_any_ready():
             self.out_of_time = True
         elif self._settled:
             raise InternalError(f"the run stands still with {self.state.snapshot()}")
-        elif self._patience_s is not None and now - self._idle_since >= self._patience_s * NS:
+        elif self._patience_s is not None and self._workers and idle_ns >= self._patience_s * NS:
             self.settle(now)
+        elif self._patience_s is not None and idle_ns >= FIRST_PATIENCE_S * NS:
+            raise OSError(
+                f"no worker has come in {FIRST_PATIENCE_S:g} s; resume goes on with the run when there are some "
+                "(fastsched doctor --engine says which there are)"
+            )
 
     def interrupt(self) -> None:
         """Stop soon. May be called from a signal handler or from another thread; called twice, it does not wait."""
@@ -393,12 +401,14 @@ class Loop:
         """Bring up a new worker, or one that has left."""
         if worker.worker_id in self._workers:
             raise ValueError(f"worker {worker.worker_id!r} is there; remove it first, or name another one")
+        self._dismissed.discard(worker.worker_id)
         self._absorb(WorkerExpected(worker, now), now)
         self._bring_up(worker, now)
 
     def drain_worker(self, worker_id: str, now: int) -> None:
         """Let a worker end what it runs, and then go. Raises UnknownIdError where there is none of this id."""
         presence = self._presence_of(worker_id)
+        self._dismissed.add(worker_id)
         if not self.state.is_live(worker_id):
             self.remove_worker(worker_id, now)  # it is coming up, or is lost, and runs nothing
         elif not presence.leaving:
@@ -408,6 +418,7 @@ class Loop:
     def remove_worker(self, worker_id: str, now: int) -> None:
         """Stop what a worker runs, which is tried elsewhere at no charge, and let it go."""
         presence = self._presence_of(worker_id)
+        self._dismissed.add(worker_id)
         presence.leaving = True
         if self._restarts.pop(worker_id, None) is None:
             self.engine.lose(worker_id, "it was removed")
@@ -468,6 +479,8 @@ class Loop:
     def _take_offer(self, worker: Worker, now: int) -> None:
         """The engine has a worker: a new one, or one that is waited for."""
         worker_id = worker.worker_id
+        if worker_id in self._dismissed:
+            return  # somebody wanted it to go, whatever becomes of what it runs on
         if worker_id not in self._workers:
             self.add_worker(worker, now)
         elif self._restarts.pop(worker_id, None) is not None:

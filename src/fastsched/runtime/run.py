@@ -51,7 +51,7 @@ def run(
     containment: str = "auto",
     output_cap_mb: int = OUTPUT_CAP_MB,
 ) -> Run:
-    """Run the commands of a graph on this machine, dependencies first, never more on a worker than it holds.
+    """Run the commands of a graph, here or on a cluster, dependencies first, never more on a worker than it holds.
 
     Every worker is an agent process of its own that starts commands, watches them and sends heartbeats. A
     failed attempt is retried, on another worker where one could hold the task; dependents of a task that
@@ -84,7 +84,8 @@ def run(
             is what had happened.
         ValueError: for an unknown rank or fit, or seconds or retries out of their bounds.
         FileExistsError: where `run_dir` holds the outputs of an earlier run, or `journal` an earlier journal.
-        OSError: where this system cannot run commands.
+        OSError: where this system cannot run commands, or the cluster cannot be reached. MissingExtraError: where the
+            engine needs what is not installed.
     """
     settings = Settings(
         engine=engine,

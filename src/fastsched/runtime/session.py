@@ -240,8 +240,9 @@ class Session:
         graph = CompiledGraph(opened.tasks)
         state = self._make_state(opened, graph, WorkerTable(opened.workers, graph.resources))
         settings, before = self.settings, self.settings.inherited
+        chosen = opened.engine if "engine" in before else settings.engine
         engine = self._make_engine(
-            opened.engine if "engine" in before else settings.engine,
+            chosen,
             opened.cwd,
             opened.containment if "containment" in before else settings.containment,
             opened.output_cap_mb if "output_cap" in before else settings.output_cap_mb,
@@ -257,7 +258,8 @@ class Session:
                 self.history += loop.replay(record)
         self.was_over = state.done
         workers: Sequence[Worker] | None = None if self.table is None else self.table.workers
-        if workers is None and opened.offered and not self.was_over:
+        # Its workers are the engine's own, which may be others by now, or it goes on where there are others.
+        if workers is None and not self.was_over and (opened.offered or (engine.offers and chosen != opened.engine)):
             workers = engine.workers()
         loop.take_over(workers)
         assert self.journal is not None
