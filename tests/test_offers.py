@@ -666,6 +666,7 @@ def test_a_worker_that_somebody_removed_or_drained_is_not_taken_when_it_is_offer
     assert len(stage.brought_up) == 2, "it came back by itself"
     stage.loop.add_worker(W2, stage.now_ns)
     assert len(stage.brought_up) == 3
+    stage.turn()
 
 
 def test_a_run_with_little_time_waits_for_its_first_worker(make_stage):

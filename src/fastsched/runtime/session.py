@@ -259,7 +259,8 @@ class Session:
         self.was_over = state.done
         workers: Sequence[Worker] | None = None if self.table is None else self.table.workers
         # Its workers are the engine's own, which may be others by now, or it goes on where there are others.
-        if workers is None and not self.was_over and (opened.offered or (engine.offers and chosen != opened.engine)):
+        is_moved = (chosen if isinstance(chosen, str) else "") != opened.engine
+        if workers is None and not self.was_over and (opened.offered or (engine.offers and is_moved)):
             workers = engine.workers()
         loop.take_over(workers)
         assert self.journal is not None
