@@ -15,9 +15,9 @@ if os.name != "posix":
     collect_ignore_glob = ["test_*.py"]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def ends():
-    """What was begun for all engines is ended when their tests are over."""
+    """What was begun for all engines is ended when their tests are over, before those of others."""
     yield
     ENDS.close()
 

@@ -55,6 +55,7 @@ def ray_cluster():
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    ENDS.callback(ray_cluster.cache_clear)
     ENDS.callback(ray.shutdown)
 
 
@@ -73,6 +74,7 @@ def dask_cluster():
     from distributed import LocalCluster
 
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+    ENDS.callback(dask_cluster.cache_clear)
     ENDS.callback(cluster.close)
     return cluster
 
