@@ -496,7 +496,7 @@ def test_what_had_ended_when_a_link_broke_counts(make_field):
     field.bring_up("w1")
     field.start("a", f"touch {os.path.abspath('ended')}; exit 3")
     wait_for(lambda: has("ended")())
-    time.sleep(0.3)  # and nobody reads that it has
+    wait_for(lambda: "AttemptEnded" in [message[0] for message in place.wire.up.delivered()])  # nobody has read it
     place.break_off()
     field.loss_of("w1", 10)
     assert [end.exit_code for end in field.ends()] == [3]
@@ -991,8 +991,7 @@ def test_close_answers_what_had_ended_by_itself(make_field):
     field = make_field(place)
     field.bring_up("w1")
     field.start("a", f"touch {os.path.abspath('ended')}; exit 3")
-    wait_for(has("ended"))
-    time.sleep(0.3)
+    wait_for(lambda: "AttemptEnded" in [message[0] for message in place.wire.up.delivered()])
     field.is_open = False
     ends = [report for report in field.engine.close(1.0) if isinstance(report, AttemptEnded)]
     assert [(end.task_id, end.exit_code) for end in ends] == [("a", 3)]

@@ -155,7 +155,7 @@ def add_dask_worker(host: Host, address: str, name: str, folder: Path) -> None:
     """A Dask worker, under a nanny that starts it again when it ends."""
     words = ["-m", "distributed.cli.dask_worker", address, "--host", host.address, "--name", name, "--no-dashboard"]
     amounts = ["--nthreads", str(N_THREADS), "--nworkers", "1", "--memory-limit", "1GiB"]
-    host.start([sys.executable, *words, *amounts, "--local-directory", f"/tmp/dask-{host.name}"], folder / "dask.log")
+    host.start([sys.executable, *words, *amounts, "--local-directory", str(folder / host.name)], folder / "dask.log")
 
 
 def wait_for_workers(address: str, n: int) -> None:

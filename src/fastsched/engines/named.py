@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from ..names import nearest
 from .base import Engine
@@ -38,15 +39,15 @@ def make_engine(name: str, *, cwd: str, env: Mapping[str, str] | None, containme
     """
     check_engine(name)
     kind, _, where = name.partition("://")
-    how = {"cwd": cwd, "env": env, "containment": containment, "output_cap_mb": output_cap_mb}
+    how: dict[str, Any] = {"cwd": cwd, "env": env, "containment": containment, "output_cap_mb": output_cap_mb}
     if kind == "local":
-        return LocalEngine(**how)  # type: ignore[arg-type]
+        return LocalEngine(**how)
     # Each loads what takes a second, and is an extra.
     if kind == "ray":
         from .ray import RayEngine
 
-        return RayEngine(where or None, **how)  # type: ignore[arg-type]
+        return RayEngine(where or None, **how)
     from .dask import DaskEngine
 
     is_file = where.endswith(".json")
-    return DaskEngine((where if is_file else SCHEMES[kind] + where) if where else None, **how)  # type: ignore[arg-type]
+    return DaskEngine((where if is_file else SCHEMES[kind] + where) if where else None, **how)

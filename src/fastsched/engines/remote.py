@@ -17,6 +17,7 @@ import logging
 import os
 import queue
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,8 +74,7 @@ class Site:
     link_again: float = NEVER  # when that is tried
     is_open: bool = False
     is_closed: bool = False  # it was told to go, and has gone
-    is_gone: bool = False  # the process is not there any more
-    was_wanted: bool = False  # somebody wanted that
+    was_wanted: bool = False  # that it goes
     why_not: str = ""  # it is of no use
     host: str = ""  # what tells its host from others, and
     process: str = ""  # its process, once they are known
@@ -104,7 +104,7 @@ class Guest:
         return self.sure < NEVER
 
 
-class RemoteEngine:
+class RemoteEngine(ABC):
     """See `engines.base.Engine`. What a kind of engine adds: `_connect`, `_link` and `_disconnect`.
 
     Args:
@@ -145,17 +145,17 @@ class RemoteEngine:
 
     # ------------------------------------------------------------ what a kind of engine adds
 
+    @abstractmethod
     def _connect(self) -> None:
         """Reach what is there. From now on `found` and `gone` are called. Raises OSError, MissingExtraError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _link(self, site: Site) -> Link:
         """A way to a site. From now on `arrived` and `cut` are called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _disconnect(self) -> None:
         """Leave everything as it was."""
-        raise NotImplementedError
 
     def _why_unreachable(self) -> str:
         """Why nothing can be reached any more, so that the run ends with this error; "": it can. Asked often."""
@@ -184,7 +184,7 @@ class RemoteEngine:
     def workers(self) -> list[Worker]:
         """See `Engine.workers`: one for each site, with what that offers."""
         self._reach()
-        there = [site.worker for site in self.sites.values() if not site.is_gone]
+        there = [site.worker for site in self.sites.values()]
         self._offered = {worker.worker_id for worker in there}
         return there
 
@@ -196,19 +196,19 @@ class RemoteEngine:
         self._settings |= {"run_id": run_id, "heartbeat_s": heartbeat_s, "lease_s": lease_s}
         self._reach()
         self._is_open = True
-        for site in self._there():
+        for site in list(self.sites.values()):
             self._open_site(site, is_first=True)
         until = time.monotonic() + OPEN_S
-        while any(not site.is_open and not site.why_not for site in self._there()) and time.monotonic() < until:
+        while any(not site.is_open and not site.why_not for site in self.sites.values()) and time.monotonic() < until:
             self._take_next(min(until, self._next_look) - time.monotonic())
             self._look_after_all(time.monotonic())
             if self._is_hurried:
                 break
-        for site in self._there():
+        for site in list(self.sites.values()):
             if not site.is_open and site.link is not None:  # told anew: by then others run something there
                 self._cut(site, site.link)
-        refused = [site for site in self._there() if site.why_not]
-        if refused and len(refused) == len(self._there()):
+        refused = [site for site in self.sites.values() if site.why_not]
+        if refused and len(refused) == len(self.sites):
             site = refused[0]
             raise OSError(f"no {self.kind} can be used: {show_name(site.worker.worker_id)}: {site.why_not}")
 
@@ -226,7 +226,7 @@ class RemoteEngine:
 
     def census(self) -> list[tuple[Worker, Levels | None, str]]:
         """What each site offers, how strongly it can hold commands, and why it is of no use, if it is of none."""
-        rows = [(site.worker, site.levels, site.why_not) for site in self._there()]
+        rows = [(site.worker, site.levels, site.why_not) for site in self.sites.values()]
         return sorted(rows, key=lambda row: row[0].worker_id)
 
     def bring_up(self, worker: Worker, incarnation: int) -> None:
@@ -316,9 +316,6 @@ class RemoteEngine:
             self._is_connected = True
             self._take_next(0.0)
 
-    def _there(self) -> list[Site]:
-        return [site for site in self.sites.values() if not site.is_gone]
-
     def _take_next(self, timeout_s: float) -> None:
         """Take what is in the inbox, waiting for it at most so long."""
         try:
@@ -333,8 +330,7 @@ class RemoteEngine:
             pass
 
     def _find(self, key: str, worker: Worker) -> None:
-        known = self.sites.get(key)
-        if known is not None and not known.is_gone:
+        if key in self.sites:
             return
         site = self.sites[key] = Site(key, worker)
         if self._is_open and not self._is_closing:
@@ -354,17 +350,15 @@ class RemoteEngine:
         site.link.send(pack([("open", {**self._settings, "site": site.key, "is_first": is_first})]))
 
     def _forget(self, key: str, was_wanted: bool) -> None:
-        site = self.sites.get(key)
-        if site is None or site.is_gone:
-            return
-        site.is_gone, site.was_wanted = True, was_wanted
-        del self.sites[key]
-        self._part(site, f"its {self.kind} {'has left' if was_wanted else 'is gone'}")
+        site = self.sites.pop(key, None)
+        if site is not None:
+            site.was_wanted = was_wanted
+            self._part(site, f"its {self.kind} {'has left' if was_wanted else 'is gone'}")
 
     def _cut(self, site: Site, link: Link) -> None:
         if site.link is link:
             self._part(site, f"the connection to its {self.kind} was lost")
-            if not site.is_gone and not self._is_closing:
+            if not self._is_closing:
                 site.link_again = time.monotonic() + LINK_AGAIN_S
                 self._next_look = 0.0
 
@@ -531,7 +525,7 @@ class RemoteEngine:
                 else:
                     self._next_look = min(self._next_look, sure)
         for site in self.sites.values():
-            if now >= site.link_again and not site.is_gone:
+            if now >= site.link_again:
                 self._open_site(site, is_first=False)
             self._next_look = min(self._next_look, site.link_again)
 
