@@ -144,7 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
         "plan",
         usage="fastsched plan FILE [options]",
         help="say what would run where and when; nothing is executed",
-        description="Plan a job file (JSON, TOML) or a WfCommons instance in virtual time. Nothing is executed.",
+        description="Plan a job file (JSON, TOML), a WfCommons instance or a project (PSPLIB .sm, Patterson .rcp) in "
+        "virtual time. Nothing is executed.",
         allow_abbrev=False,
     )
     plan.set_defaults(do=do_plan, parser=plan)
@@ -337,7 +338,9 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The options that planning and running share."""
-    parser.add_argument("file", metavar="FILE", help="job file (.json, .toml) or WfCommons instance (.json)")
+    parser.add_argument(
+        "file", metavar="FILE", help="job file (.json, .toml), WfCommons instance (.json) or project (.sm, .rcp)"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--workers", metavar="FILE", help="workers from this file instead of the job file's")
     instead.add_argument(
@@ -529,8 +532,8 @@ def do_run(arguments: argparse.Namespace) -> int:
     if job.recorded:
         raise FormatError(
             arguments.file,
-            "this is the record of a workflow that ran elsewhere; its commands and files are not here, so it can be "
-            "planned (fastsched plan) and not run",
+            "this is the record of a workflow that ran elsewhere, or a benchmark; its commands and files are not here, "
+            "so it can be planned (fastsched plan) and not run",
         )
     graph, table = compile_both(job.tasks, pick_workers(arguments, job))
     return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy())

@@ -76,7 +76,7 @@ def _draw_busy(plan: Schedule, width: int, signs: Signs) -> list[str]:
     labels = [ids[g[0]] + (f"..{ids[g[-1]]}" if len(g) > 1 else "") for g in groups]
     indent = min(28, width // 3, _longest(labels))
     room = width - indent - 8
-    busy, capacity = _busy_cores(plan, room)
+    busy, capacity = _busy(plan, room)
     lines = []
     for label, group in zip(labels, groups):
         offered = max(1, int(capacity[group].sum()))
@@ -88,17 +88,22 @@ def _draw_busy(plan: Schedule, width: int, signs: Signs) -> list[str]:
     return [*lines, _axis(indent, room, plan.makespan)]
 
 
-def _busy_cores(plan: Schedule, room: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """(W, room): the mean milli-cores that attempts hold on each worker in each column; and what each has."""
+def _busy(plan: Schedule, room: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """(W, room): the mean milli-cores that attempts hold on each worker in each column; and what each has.
+
+    Where no task asks for cores, the same of the resource that is used most.
+    """
     columns, numbers = plan.columns, plan.plan
+    used = numbers.utilisation * numbers._capacity
+    r = 0 if used[:, 0].any() else int((used.sum(axis=0) / np.maximum(1, numbers._capacity.sum(axis=0))).argmax())
     edges = np.linspace(0, numbers.makespan_ns, room + 1)
     held = np.zeros((len(plan.worker_ids), room + 1))
-    cores = numbers._graph.demand[columns["task"], 0].astype(np.float64)
-    for at in range(0, len(cores), CHUNK):
+    amounts = numbers._graph.demand[columns["task"], r].astype(np.float64)
+    for at in range(0, len(amounts), CHUNK):
         part = slice(at, at + CHUNK)
         start, end = columns["start_ns"][part, None], columns["end_ns"][part, None]
-        np.add.at(held, columns["worker"][part], cores[part, None] * (np.clip(edges, start, end) - start))
-    return np.diff(held, axis=1) / (numbers.makespan_ns / room), numbers._capacity[:, 0]
+        np.add.at(held, columns["worker"][part], amounts[part, None] * (np.clip(edges, start, end) - start))
+    return np.diff(held, axis=1) / (numbers.makespan_ns / room), numbers._capacity[:, r]
 
 
 def _longest(labels: Sequence[str]) -> int:

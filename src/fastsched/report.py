@@ -34,7 +34,9 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     width = width or shutil.get_terminal_size((100, 24)).columns
     capacity = numbers._capacity.sum(axis=0, dtype="int64").tolist()
     resources = numbers._graph.resources
-    offered = ", ".join(show_capacity(name, amount) for name, amount in zip(resources, capacity))
+    # What the workers have none of is told only where they have nothing at all.
+    there = {name for name, amount in zip(resources, capacity) if amount or not any(capacity)}
+    offered = ", ".join(show_capacity(name, amount) for name, amount in zip(resources, capacity) if name in there)
     head = f"{show_name(title)}: {count(len(plan), 'task')} on {count(len(plan.worker_ids), 'worker')} ({offered})"
     print("\n".join(wrap(head, width)))
     print()
@@ -45,7 +47,11 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     if plan.lower_bound:
         word = RESOURCE_WORDS.get(plan.bound_by, plan.bound_by)
         rows.append(("lower bound", f"{show_seconds(plan.lower_bound)}, bound by {word}; {show_gap(plan)}"))
-        each = (f"{RESOURCE_WORDS.get(name, name)} {show_seconds(ns / 1e9)}" for name, ns in numbers.bounds_ns.items())
+        each = (
+            f"{RESOURCE_WORDS.get(name, name)} {show_seconds(ns / 1e9)}"
+            for name, ns in numbers.bounds_ns.items()
+            if name in there or name not in resources
+        )
         rows.append(("", ", ".join(each)))
     if plan.critical_path:
         rows.append(
@@ -53,7 +59,7 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
         )
     held = numbers.utilisation * numbers._capacity
     shares = held.sum(axis=0) / [max(1, amount) for amount in capacity]
-    used = (f"{RESOURCE_WORDS.get(name, name)} {share:.1%}" for name, share in zip(resources, shares))
+    used = (f"{RESOURCE_WORDS.get(name, name)} {share:.1%}" for name, share in zip(resources, shares) if name in there)
     rows.append(("utilisation", ", ".join(used)))
     failed = sum(status is not TaskStatus.COMPLETED for status in plan.values())
     if failed:

@@ -20,6 +20,7 @@ __all__ = ["Job", "load", "load_workers"]
 
 JOB_FIELDS = ("name", "description", "tasks", "workers")
 SUFFIXES = ("", ".json", ".toml")
+KNOWN = "a job file is JSON (.json) or TOML (.toml), a project PSPLIB (.sm) or Patterson (.rcp)"
 HERE = "at the top of the file"
 
 
@@ -28,7 +29,7 @@ class Job:
     """What a file holds. Tasks and workers are objects or mappings, not validated yet.
 
     `workers` is None where the file names none. `recorded`: it is the record of a run somewhere else, whose
-    commands and files are not here, so that it can be planned and not run.
+    commands and files are not here, or a problem that has none, so that it can be planned and not run.
     """
 
     name: str
@@ -38,15 +39,19 @@ class Job:
 
 
 def load(path: str | Path) -> Job:
-    """Read a job file (JSON or TOML) or a WfCommons instance (WfFormat JSON).
+    """Read a job file (JSON or TOML), a WfCommons instance (WfFormat JSON), or a project of PSPLIB (.sm) or in
+    Patterson's format (.rcp).
 
     Raises:
         FormatError: where it cannot be read as such; what else is wrong with the tasks and workers in it is then
             named beside it. OSError: where it cannot be read at all.
     """
-    from . import wfcommons
+    from . import rcpsp, wfcommons
 
     path = Path(path)
+    read_project = rcpsp.READERS.get(path.suffix.lower())
+    if read_project:
+        return read_project(str(path), path.stem, _read_bytes(path).decode(errors="replace"))
     data = _decode(path)
     if isinstance(data, dict) and "workflow" in data:
         return wfcommons.read(str(path), data)
@@ -58,7 +63,11 @@ def load(path: str | Path) -> Job:
 
 def load_workers(path: str | Path) -> Sequence[Worker | Mapping[str, Any]]:
     """Read the workers of a job file, or a file that is a list of workers or has nothing but `workers`."""
+    from . import rcpsp
+
     path = Path(path)
+    if path.suffix.lower() in rcpsp.READERS:
+        return load(path).workers or []
     data = _decode(path)
     if isinstance(data, list):
         return data
@@ -74,9 +83,7 @@ def _decode(path: Path) -> Any:
     """The content of a JSON or TOML file as plain objects."""
     suffix = path.suffix.lower()
     form = "TOML" if suffix == ".toml" else "JSON"
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FormatError(str(path), "it is UTF-16; save it as UTF-8")
+    content = _read_bytes(path)
     if not content.strip():
         raise FormatError(str(path), "the file is empty; a job file is an object with a list 'tasks', in JSON or TOML")
     try:
@@ -86,9 +93,17 @@ def _decode(path: Path) -> Any:
     except RecursionError:
         raise FormatError(str(path), f"not {form} of any use: it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        remedy = "" if suffix in SUFFIXES else f"; {suffix} is not known: a job file is JSON (.json) or TOML (.toml)"
+        remedy = "" if suffix in SUFFIXES else f"; {suffix} is not known: {KNOWN}"
         place = "" if form == "TOML" else _place(content, str(error))
         raise FormatError(str(path), f"not {form}: {error}{place}{remedy}") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of a file, without a mark of its encoding."""
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FormatError(str(path), "it is UTF-16; save it as UTF-8")
+    return content
 
 
 def _place(content: bytes, message: str) -> str:
