@@ -59,11 +59,12 @@ def test_plan_says_what_a_person_wants_to_know(capsys):
 
 def test_plan_says_the_way_how_near_it_is_and_what_is_not_known(capsys):
     chain = [task(f"t{i}", "x", *([f"t{i - 1}"] if i else []), duration=10) for i in range(9)]
-    file = write("job.json", [*chain, task("a", duration=91), task("b"), task("c")])
+    some = [task("d", duration=200), task("e", duration=110), task("f", duration=50), task("g", duration=30)]
+    file = write("job.json", [*some, task("h", "x", "f", "g", duration=30), task("b"), task("c")])
     assert main(["plan", file, "-w", "1x1G", "1x1G"]) == 0
     out = capsys.readouterr().out
-    assert "  makespan      1m 32s (2 tasks without a duration count 1 s)\n" in out
-    assert "the plan is 0.5% above it\n" in out
+    assert "  makespan      3m 40s (2 tasks without a duration count 1 s)\n" in out
+    assert "the plan is 4.3% above it\n" in out
     assert main(["plan", write("job.json", chain), "-w", "4x1G", "--rank", "fifo"]) == 0
     out = capsys.readouterr().out
     assert "critical path 9 tasks: t0 -> t1 -> t2 -> ... 5 more ... -> t8\n" in out and "without" not in out

@@ -1,17 +1,20 @@
 """fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
 
 from ._version import __version__ as __version__
+from .bottleneck import Bottleneck
 from .errors import (
     ClosedError,
     FastschedError,
     FormatError,
     InternalError,
     MissingExtraError,
+    PlanInvalid,
     Problem,
     RunInterrupted,
     TaskError,
     UnsatisfiableWarning,
     ValidationError,
+    Violation,
 )
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import Attempt, Placement, Plan, Run, Schedule
@@ -23,6 +26,7 @@ from .runtime.scheduler import Scheduler
 
 __all__ = [
     "Attempt",
+    "Bottleneck",
     "ClosedError",
     "FailureModel",
     "FastschedError",
@@ -32,6 +36,7 @@ __all__ = [
     "MissingExtraError",
     "Placement",
     "Plan",
+    "PlanInvalid",
     "Policy",
     "Problem",
     "Reason",
@@ -45,6 +50,7 @@ __all__ = [
     "TaskStatus",
     "UnsatisfiableWarning",
     "ValidationError",
+    "Violation",
     "Worker",
     "WorkerEvent",
     "run",

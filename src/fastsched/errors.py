@@ -23,12 +23,14 @@ __all__ = [
     "JournalFull",
     "JournalLocked",
     "MissingExtraError",
+    "PlanInvalid",
     "Problem",
     "RunInterrupted",
     "TaskError",
     "UnknownIdError",
     "UnsatisfiableWarning",
     "ValidationError",
+    "Violation",
 ]
 
 ProblemKind = Literal[
@@ -180,6 +182,40 @@ class InternalError(FastschedError, RuntimeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"{message} (this is a bug in fastsched, please report it)")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that makes a plan impossible: which task, and where it applies on which worker and when.
+
+    `kind`: `missing`, `status`, `cause`, `attempts`, `overlap`, `worker`, `time`, `duration`, `retries`, `precedence`,
+    `capacity`, `presence`. `at`: seconds from the start.
+    """
+
+    kind: str
+    task_id: str | None
+    worker_id: str | None
+    at: float | None
+    message: str
+
+    def __str__(self) -> str:
+        task = show_name(self.task_id) if self.task_id is not None else "the plan"
+        where = f" on {show_name(self.worker_id)}" if self.worker_id is not None else ""
+        when = f" at {self.at:.9g} s" if self.at is not None else ""
+        return f"{task}{where}{when}: {self.message}"
+
+
+class PlanInvalid(InternalError):
+    """A plan, or the account of a run, that is not possible; `violations` lists every `Violation`."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        count = len(self.violations)
+        lines = [f"{count} thing{'s' if count != 1 else ''} in it cannot be:"]
+        lines += [f"  {violation}" for violation in self.violations[:SHOWN_PROBLEMS]]
+        if count > SHOWN_PROBLEMS:
+            lines.append(f"  ... and {count - SHOWN_PROBLEMS} more (see .violations)")
+        super().__init__("\n".join(lines))
 
 
 class UnsatisfiableWarning(UserWarning):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .names import fit_width, show_name, width_of
 from .plan import Schedule
+from .units import show_seconds
 
 __all__ = ["SIGNS", "draw", "show_seconds"]
 
@@ -33,19 +34,6 @@ def draw(plan: Schedule, width: int, ascii_only: bool = False) -> list[str]:
     signs = ASCII_SIGNS if ascii_only else SIGNS
     width = max(width, NARROWEST)
     return _draw_bars(plan, width, signs) if count <= MOST_BARS else _draw_busy(plan, width, signs)
-
-
-def show_seconds(seconds: float) -> str:
-    """A time as a person says it: 12.3 ms, 4.20 s, 3m 05s, 2h 03m, 5d 04h."""
-    if seconds < 1:
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    whole = round(seconds)
-    for big, small, names in ((86400, 3600, "dh"), (3600, 60, "hm"), (60, 1, "ms")):
-        if whole >= big:
-            return f"{whole // big}{names[0]} {whole % big // small:02d}{names[1]}"
-    return f"{whole} s"
 
 
 def _draw_bars(plan: Schedule, width: int, signs: Signs) -> list[str]:

@@ -12,13 +12,24 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Nearest", "fit_width", "nearest", "nearest_field", "show_name", "show_value", "width_of"]
+__all__ = [
+    "RESOURCE_WORDS",
+    "Nearest",
+    "fit_width",
+    "nearest",
+    "nearest_field",
+    "show_capacity",
+    "show_name",
+    "show_value",
+    "width_of",
+]
 
 ALIKE = 0.6  # difflib's ratio from which on two names are alike
 NEIGHBOURS = 15  # names in order, to either side, that are compared
 LONGEST_COMPARED = 100  # characters of a name
 MOST_LETTERS = 100  # distinct characters that are tried in the place of a wrong one
 LONGEST_SHOWN = 200  # characters of a value in a message
+RESOURCE_WORDS = {"cpu_millicores": "cores", "memory_mb": "memory"}
 
 # What people write for a field, by a piece of the name of the field that they mean.
 ALIASES = {
@@ -123,3 +134,13 @@ def fit_width(text: str, width: int, cut: str = "…") -> str:
         text += cut
         missing = width - width_of(text)
     return text + " " * missing
+
+
+def show_capacity(resource: str, amount: int) -> str:
+    """An amount of a resource, as a person reads it."""
+    if resource == "cpu_millicores":
+        return f"{f'{amount / 1000:,.3f}'.rstrip('0').rstrip('.')} core{'' if amount == 1000 else 's'}"
+    if resource == "memory_mb":
+        gb = amount / 1024
+        return f"{amount:,} MB" if gb < 10 else f"{gb:,.0f} GB" if gb >= 1000 else f"{gb:.4g} GB"
+    return f"{amount:,} {show_name(resource)}"

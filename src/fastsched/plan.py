@@ -16,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graphs import bottom_levels
+from .bottleneck import Bottleneck, find_bottleneck
+from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
+from .validate import Terms, raise_for_wrongs
 
 __all__ = ["Attempt", "Placement", "Plan", "Run", "Schedule"]
 
@@ -63,10 +66,22 @@ class Plan:
         state, reason uint8: the core's codes. cause int32: for a task that was skipped, the failed
             task at the root; else -1.
         log: columns task, worker, attempt, start, end, reason of the attempts that did not complete.
+        proved_ns int: a lower bound of the makespan that whoever made the plan has proved; 0 if none.
+        terms: what it was made under, as far as that is known: `validate` holds it to them.
     """
 
-    def __init__(self, graph: Any, capacity: Int32s, columns: Mapping[str, Any], log: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        capacity: Int32s,
+        columns: Mapping[str, Any],
+        log: Mapping[str, Any],
+        *,
+        proved_ns: int = 0,
+        terms: Terms | None = None,
+    ) -> None:
         self._graph = graph
+        self.proved_ns, self.terms = proved_ns, terms
         self._capacity = capacity
         self.start_ns: Int64s = np.ascontiguousarray(columns["start"])
         self.end_ns: Int64s = np.ascontiguousarray(columns["end"])
@@ -122,11 +137,11 @@ class Plan:
 
     @cached_property
     def bounds_ns(self) -> dict[str, int]:
-        """Lower bounds of the makespan for the attempts of this plan, by what binds, in ns.
+        """Simple lower bounds of the makespan for the attempts of this plan, by what binds, in ns.
 
         `critical path`: the longest chain of dependent tasks. A resource: the amount times time that is
         asked of it, over what all workers together offer. Any schedule of these attempts on these workers
-        takes at least as long.
+        takes at least as long. `bound` has the best one.
         """
         bottom = self._bottom_levels
         bounds = {"critical path": int(bottom.max(initial=0))}
@@ -137,10 +152,18 @@ class Plan:
             bounds[name] = -(-asked // offered) if offered else 0
         return bounds
 
+    @cached_property
+    def bound(self) -> Bound:
+        """The best lower bound that is found cheaply, with its proof: see `fastsched.bounds.Bound`."""
+        graph, spans = self._graph, self.log["end"] - self.log["start"]
+        unit = int(np.gcd.reduce(np.concatenate(([0], self.busy_ns, spans)).astype(np.int64)))
+        bounds = Bounds(graph.order, graph.succ_ptr, graph.succ, self.busy_ns, graph.demand, unit_ns=unit)
+        return bounds.of(self._capacity, target_ns=self.makespan_ns)
+
     @property
     def lower_bound_ns(self) -> int:
-        """The largest of `bounds_ns`."""
-        return max(self.bounds_ns.values())
+        """The best lower bound that is known: the larger of `bound` and `proved_ns`."""
+        return max(self.bound.ns, self.proved_ns)
 
     @property
     def lower_bound(self) -> float:
@@ -148,10 +171,23 @@ class Plan:
         return self.lower_bound_ns / NS
 
     @property
+    def gap(self) -> float:
+        """How far the makespan is above the lower bound, as a share of that: 0.0 where the plan is optimal."""
+        above = self.makespan_ns - self.lower_bound_ns
+        return above / self.lower_bound_ns if self.lower_bound_ns else float("inf") if above else 0.0
+
+    @property
     def bound_by(self) -> str:
-        """What the largest lower bound comes from: `critical path`, or the name of a resource."""
-        bounds = self.bounds_ns
-        return max(bounds, key=lambda name: bounds[name])
+        """What the lower bound comes from.
+
+        `critical path`, the name of a resource, `tasks apart` (of which no two fit a worker together), or `search`.
+        """
+        bound = self.bound
+        if self.proved_ns > bound.ns:
+            return "search"
+        if bound.resource >= 0:
+            return str(self._graph.resources[bound.resource])
+        return "tasks apart" if bound.kind == "apart" else bound.kind
 
     @cached_property
     def _bottom_levels(self) -> Int64s:
@@ -266,8 +302,28 @@ class Schedule(_Outcome):
 
     @property
     def bound_by(self) -> str:
-        """What the lower bound comes from: `critical path`, `cpu_millicores`, `memory_mb` or another resource."""
+        """What the lower bound comes from: `critical path`, a resource, `tasks apart` or `search`."""
         return self.plan.bound_by
+
+    @property
+    def gap(self) -> float:
+        """How far the makespan is above the lower bound, as a share of that: 0.0 where the plan is optimal."""
+        return self.plan.gap
+
+    @cached_property
+    def bottleneck(self) -> Bottleneck | None:
+        """What keeps it from being shorter, and when; None where there is nothing to do.
+
+        It is the proof of the best bound that can be told; one that a search has proved is in `lower_bound` alone.
+        """
+        return find_bottleneck(self.plan, self.plan.bound, self.task_ids, self.worker_ids)
+
+    def validate(self) -> None:
+        """Hold every attempt to the graph and the workers: precedence, room at every instant, durations, retries.
+
+        It shares no code with what makes plans. Raises PlanInvalid, naming every violation by id and instant.
+        """
+        raise_for_wrongs(self.plan, self.task_ids, self.worker_ids)
 
     @cached_property
     def critical_path(self) -> list[str]:
@@ -346,6 +402,14 @@ class Run(_Outcome):
         self.attempts = attempts
         self.run_dir = run_dir
         self.interrupted = interrupted
+
+    def validate(self) -> None:
+        """Hold every attempt that was made to the graph and the workers, as `Schedule.validate` does.
+
+        Attempts last as long as they last, and workers are held to what they had at the end of the run. Raises
+        PlanInvalid, naming every violation by id and instant.
+        """
+        raise_for_wrongs(self.plan, self.task_ids, self.worker_ids, expected=False, open_ends=self.interrupted)
 
     @cached_property
     def last_attempts(self) -> dict[str, Attempt]:

@@ -23,6 +23,7 @@ from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .ranks import RANKS, urgency_order
+from .validate import Terms
 
 __all__ = ["TaskGraph", "check_choice", "make_core", "schedule", "submit"]
 
@@ -96,7 +97,15 @@ class TaskGraph(CompiledGraph):
             tell=on_progress and (lambda ended: on_progress(ended, len(self))),
             **read_failures(self, table, failures),
         )
-        return Plan(self, script.most, core.columns(), core.log()), table
+        terms = Terms(
+            retries_of(self, max_retries),
+            (policy or Policy()).max_losses,
+            table.capacity,
+            len(there),
+            script.columns,
+            chance=failures is not None and failures.worker_mtbf is not None,
+        )
+        return Plan(self, script.most, core.columns(), core.log(), terms=terms), table
 
 
 def schedule(
@@ -212,12 +221,17 @@ def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now
         duration=graph.duration,
         priority=graph.priority,
         key=key,
-        max_retries=np.where(graph.max_retries < 0, np.int32(operator.index(max_retries)), graph.max_retries),
+        max_retries=retries_of(graph, max_retries),
         class_of=classes.class_of,
         class_demand=classes.class_demand,
         order=urgency_order(graph.priority, key),
         successors=(graph.succ_ptr, graph.succ) if core.n_tasks == 0 else None,
     )
+
+
+def retries_of(graph: CompiledGraph, max_retries: int) -> npt.NDArray[np.int32]:
+    """The failures that each task survives: its own number, or else the call's."""
+    return np.where(graph.max_retries < 0, np.int32(operator.index(max_retries)), graph.max_retries)
 
 
 class Script:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from .engines.base import Levels
 from .events import Event
 from .gantt import SIGNS, draw, show_seconds
 from .model import Reason, TaskStatus
-from .names import fit_width, show_name, width_of
+from .names import RESOURCE_WORDS, fit_width, show_capacity, show_name, width_of
 from .plan import Run, Schedule
 from .progress import SHOWN_MISFITS, count
 
@@ -25,7 +26,6 @@ SHOWN_FAILURES = 10
 SHOWN_LINES = 5
 SHOWN_STEPS = 4  # of the critical path, its last one included
 LABEL = 14  # columns of the names of what is told of a plan
-RESOURCE_WORDS = {"cpu_millicores": "cores", "memory_mb": "memory"}
 
 
 def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, width: int | None) -> None:
@@ -47,6 +47,8 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     if plan.lower_bound:
         word = RESOURCE_WORDS.get(plan.bound_by, plan.bound_by)
         rows.append(("lower bound", f"{show_seconds(plan.lower_bound)}, bound by {word}; {show_gap(plan)}"))
+        if plan.bottleneck and plan.bottleneck.kind != "critical path":  # which has a row of its own
+            rows.append(("bottleneck", plan.bottleneck.text))
         each = (
             f"{RESOURCE_WORDS.get(name, name)} {show_seconds(ns / 1e9)}"
             for name, ns in numbers.bounds_ns.items()
@@ -77,10 +79,9 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
 
 def show_gap(plan: Schedule) -> str:
     """How far a plan is from the lower bound."""
-    if plan.plan.makespan_ns == plan.plan.lower_bound_ns:
+    if plan.gap == 0:
         return "the plan is optimal"
-    above = plan.makespan / plan.lower_bound - 1
-    return f"the plan is {f'{above:.1%}' if above >= 0.001 else 'less than 0.1%'} above it"
+    return f"the plan is {f'{plan.gap:.1%}' if plan.gap >= 0.001 else 'less than 0.1%'} above it"
 
 
 def show_path(path: Sequence[str], room: int) -> str:
@@ -103,16 +104,6 @@ def wrap(text: str, width: int) -> list[str]:
     return lines
 
 
-def show_capacity(resource: str, amount: int) -> str:
-    """What all workers have of a resource, as a person reads it."""
-    if resource == "cpu_millicores":
-        return f"{f'{amount / 1000:,.3f}'.rstrip('0').rstrip('.')} core{'' if amount == 1000 else 's'}"
-    if resource == "memory_mb":
-        gb = amount / 1024
-        return f"{amount:,} MB" if gb < 10 else f"{gb:,.0f} GB" if gb >= 1000 else f"{gb:.4g} GB"
-    return f"{amount:,} {show_name(resource)}"
-
-
 def can_print(text: str) -> bool:
     """Whether stdout can show all of these characters."""
     try:
@@ -128,6 +119,8 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
         "makespan": plan.makespan,
         "lower_bound": plan.lower_bound,
         "bound_by": plan.bound_by,
+        "gap": plan.gap if math.isfinite(plan.gap) else None,
+        "bottleneck": plan.bottleneck,
         "bounds": {name: ns / 1e9 for name, ns in plan.plan.bounds_ns.items()},
         "critical_path": plan.critical_path,
         "status": plan,

@@ -25,9 +25,9 @@ from .engines.remote import RemoteEngine
 from .errors import FastschedError, JournalLocked, UnknownIdError
 from .gantt import show_seconds
 from .model import TaskStatus
-from .names import fit_width, show_name, width_of
+from .names import fit_width, show_capacity, show_name, width_of
 from .progress import count
-from .report import report_run, show_capacity, write_json, write_lines
+from .report import report_run, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
 from .runtime.folder import find_run
 from .runtime.journal import Journal

@@ -1164,8 +1164,8 @@ CORE_MUTATIONS = (
     Mutation(
         "bound-is-the-least",
         "plan.py",
-        "return max(self.bounds_ns.values())",
-        "return min(self.bounds_ns.values())",
+        "return max(self.bound.ns, self.proved_ns)",
+        "return min(self.bound.ns, self.proved_ns)",
         "the lower bound is not the largest of the bounds",
     ),
     Mutation(
