@@ -17,6 +17,7 @@ from worlds import make_world
 from fastsched import Task, TaskGraph, Worker, schedule
 from fastsched.bounds import LEAVES, UNBOUNDED, Bounds
 from fastsched.errors import UnsatisfiableWarning
+from fastsched.formats import load
 
 WORLDS = int(os.environ.get("FASTSCHED_WORLDS", "1600"))
 NS = 10**9
@@ -300,11 +301,79 @@ def test_a_makespan_is_a_multiple_of_what_all_durations_are():
 
 def test_a_bound_that_a_search_has_proved_is_taken():
     tasks = [Task(f"t{i}", "x", (), 1, 0, duration=seconds) for i, seconds in enumerate((3, 20, 5, 11))]
-    plan = schedule([*tasks, Task("last", "x", ["t0", "t2"], 1, 0, duration=3)], [Worker("w", 2, 512)])
+    plan = schedule([*tasks, Task("last", "x", ["t0", "t2"], 1, 0, duration=3)], [Worker("v", 1, 1), Worker("w", 1, 1)])
     assert plan.lower_bound == 21 and plan.makespan == 22 and plan.gap == 1 / 21
     plan.plan.proved_ns = 22 * NS
     assert plan.lower_bound == 22 and plan.gap == 0 and plan.bound_by == "search"
     assert plan.bottleneck.kind == "resource"
+
+
+# ---------------------------------------------------------------- windows
+
+
+def test_no_window_is_narrowed_too_far_in_a_tiny_world():
+    met, higher = 0, 0
+    for seed in range(WORLDS // 2):
+        rng = random.Random(f"windows {seed}")
+        tasks, _ = tiny_world(rng)
+        room = [
+            max((task.cpu_cores_required for task in tasks), default=0) * 1000 + rng.choice((0, 1000)),
+            max((task.memory_required_mb for task in tasks), default=0) + rng.choice((0, 2)),
+            max((task.resources["r"] for task in tasks), default=0) + rng.choice((0, 1)),
+        ]
+        graph = TaskGraph(tasks)
+        capacity = capacity_of(room[: len(graph.resources)])
+        best = shortest(graph, capacity)
+        bounds = bounds_of(graph, unit_ns=int(np.gcd.reduce(graph.duration)))
+        for steps in (50, 10**6):
+            known = bounds.of(capacity, effort=0).ns
+            narrowed = bounds.narrowed_ns(capacity, known, int(graph.duration.sum()), steps=steps)
+            assert known <= narrowed <= best, f"seed {seed}"
+        higher += narrowed > known
+        met += narrowed == best
+    assert met > 0.95 * WORLDS / 2 and higher > 0.02 * WORLDS / 2, (met, higher)
+
+
+def test_windows_bring_the_bounds_of_projects_near_the_best_that_are_known(data_folder, tmp_path):
+    with open(data_folder / "rcpsp" / "rcpsp_reference.csv") as file:
+        known = {(row["set"], row["instance"].lower()): row for row in csv.DictReader(file) if row["best_ub"]}
+    for name, every, share in (("j30", 2, 0.75), ("j60", 6, 0.65), ("RG30_Set4", 4, 0.6), ("j120", 20, 0.3)):
+        met, seen = 0, 0
+        with tarfile.open(data_folder / "rcpsp" / f"{name}.tar.gz") as files:
+            members = sorted((m for m in files if m.isfile()), key=lambda member: member.name)
+            for member in members[::every]:
+                path = tmp_path / member.name.split("/")[-1]
+                path.write_bytes(files.extractfile(member).read())
+                row, job = known[name, path.stem.lower()], load(path)
+                plan = schedule(job.tasks, job.workers)
+                assert plan.plan.bound.ns <= plan.plan.lower_bound_ns <= int(row["best_ub"]) * NS, path.name
+                met += plan.lower_bound >= float(row["best_lb"])
+                seen += 1
+        assert met >= share * seen, (name, met, seen)
+
+
+def test_what_windows_prove_is_told():
+    tasks = [Task(f"t{i}", "x", (), 1, 0, duration=seconds) for i, seconds in enumerate((3, 20, 5, 11))]
+    plan = schedule([*tasks, Task("last", "x", ["t0", "t2"], 1, 0, duration=3)], [Worker("w", 2, 512)])
+    assert plan.makespan == 22 == plan.lower_bound and plan.plan.bound.ns == 21 * NS
+    assert plan.gap == 0 and plan.bound_by == "windows" and plan.bottleneck.kind == "resource"
+
+
+def test_windows_are_left_alone_where_they_would_prove_nothing(monkeypatch):
+    """A task that was tried twice may stand still between its attempts; two workers may share what one cannot hold."""
+    tasks = [Task("a", "x", (), 2, 0, duration=2), Task("b", "x", (), 1, 0, duration=3), Task("c", "x", duration=2)]
+    monkeypatch.setattr("fastsched.bounds.Windows", None)
+    failing = schedule(tasks, [Worker("w", 2, 512)], outcome=lambda task, worker, attempt: task != "a" or attempt > 1)
+    assert failing.lower_bound <= failing.makespan and failing.bound_by == "cpu_millicores"
+    assert schedule(tasks, [Worker("v", 2, 512), Worker("w", 2, 512)]).lower_bound == 3
+    graph = TaskGraph([Task("a", "x", (), 0, 2**31 - 1, duration=10**9), Task("b", "x", (), 0, 1, duration=1e-9)])
+    assert bounds_of(graph).narrowed_ns(capacity_of((0, 2**31 - 1)), 5, 2**62) == 5
+    many = TaskGraph.from_arrays(np.zeros(1002), [], np.ones((1001, 2)))
+    assert bounds_of(many).narrowed_ns(capacity_of((3, 3)), 5, 2**40) == 5
+    assert bounds_of(TaskGraph([])).narrowed_ns(capacity_of((3, 3)), 0, 0) == 0
+
+
+# ---------------------------------------------------------------- the door
 
 
 def test_what_no_worker_can_hold_has_no_bound():

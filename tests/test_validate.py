@@ -93,7 +93,7 @@ def test_a_task_that_starts_before_what_it_depends_on_has_ended():
     end = numbers.end_ns[B]
     move(numbers, C, end - 1)
     assert wrongs(plan) == [("precedence", "c", None, (end - 1) / NS)]
-    with pytest.raises(PlanInvalid, match="c at .*: it starts before b has ended"):
+    with pytest.raises(PlanInvalid, match=r"c at .*: it starts before b has ended"):
         plan.validate()
     plan, numbers = make_plan()
     first = row(numbers, B, 1)

@@ -10,7 +10,8 @@ gives the bound of head, area and tail (`_bounds`); the largest wins.
   function, as S. P. Fekete and J. Schepers 2001 use them for packing).
 - `apart`: tasks of which no two fit any worker together, by whatever resource: one at a time on each worker.
 
-Of tasks that take slots, also the longest alone: of more tasks than there are slots, two share one.
+Of tasks that take slots, also the longest alone: of more tasks than there are slots, two share one. For one worker, as
+in project scheduling, a makespan can be refuted besides by narrowing the windows of tasks (`_windows`): `narrowed_ns`.
 
 It knows no name and no plan. Every bound is of the relaxed problem in which the attempts of a task follow each other
 at once, and all workers are there from the beginning.
@@ -26,12 +27,15 @@ import numpy.typing as npt
 
 from ._bounds import chains, steepest
 from ._order import number_rows, order_by
+from ._windows import Windows
 
-__all__ = ["EFFORT", "UNBOUNDED", "Bound", "Bounds"]
+__all__ = ["EFFORT", "STEPS", "UNBOUNDED", "Bound", "Bounds"]
 
 EFFORT = 2**17  # tasks that narrow lenses may take in, all together
+STEPS = 2**22  # of the narrowing of windows: some hundredths of a second
 UNBOUNDED = 2**63 - 1  # ns: of tasks that no worker can hold
 LEAVES = 2**14  # thresholds of tails; where there are more tails, so many of them
+MOST_NARROWED = 1000  # tasks whose windows are narrowed
 MOST_KINDS = 256  # kinds of demand that are compared with each other
 MOST_IN_A_SLOT = 4  # tasks, of which one after the other is looked at
 MOST_LEVELS = 16  # amounts of a resource that are tried as thresholds
@@ -95,6 +99,7 @@ class Bounds:
         self, order: Int32s, succ_ptr: Int64s, succ: Int32s, duration: Int64s, demand: Int32s, *, unit_ns: int = 1
     ) -> None:
         self.duration, self.demand, self.unit_ns = duration, demand, max(1, unit_ns)
+        self._order = order, succ_ptr, succ
         self.head, self.tail = chains(order, succ_ptr, succ, duration)
         self.critical_ns = int((self.head + duration + self.tail).max(initial=0))
         self._busy = duration > 0
@@ -136,6 +141,32 @@ class Bounds:
                 effort -= n_seen
                 best = self._crowd(lens, self._look(lens, best))
         return best
+
+    def narrowed_ns(self, capacity: Int32s, known_ns: int, makespan_ns: int, *, steps: int = STEPS) -> int:
+        """A lower bound, at least `known_ns`, by refuting shorter makespans than `makespan_ns`, which is possible.
+
+        That is done for one worker and at most MOST_NARROWED tasks; else `known_ns` is the answer. Each task must run
+        at one go. steps: how many may be taken, all together, whatever time they take.
+        """
+        if len(capacity) != 1 or not 0 < len(self.duration) <= MOST_NARROWED:
+            return known_ns
+        unit, room = self.unit_ns, capacity[0].astype(np.int64)
+        if max(self._areas) // unit >= 2**62 or int(room.max()) * (makespan_ns // unit + 1) >= 2**62:
+            return known_ns
+        need = np.ascontiguousarray(self.demand.T, dtype=np.int64)
+        times = (self.duration // unit, self.head // unit, self.tail // unit)
+        windows = Windows(*self._order, *times, need, room)
+        least, most = -(-known_ns // unit), makespan_ns // unit - 1
+        for halves in (False, True):
+            high, stride = most, 1  # from what is known upwards, in strides that grow until one does not succeed
+            while least <= high and steps > 0:
+                tried = min(high, least + stride - 1) if stride else (least + high) // 2
+                refuted, steps = windows.refute(tried, steps, halves)
+                if refuted:
+                    least, stride = tried + 1, 2 * stride
+                else:
+                    high, stride = tried - 1, 0
+        return max(known_ns, least * unit)
 
     # ------------------------------------------------------------ lenses
 

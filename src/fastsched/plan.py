@@ -153,17 +153,28 @@ class Plan:
         return bounds
 
     @cached_property
-    def bound(self) -> Bound:
-        """The best lower bound that is found cheaply, with its proof: see `fastsched.bounds.Bound`."""
+    def _bounds(self) -> Bounds:
         graph, spans = self._graph, self.log["end"] - self.log["start"]
         unit = int(np.gcd.reduce(np.concatenate(([0], self.busy_ns, spans)).astype(np.int64)))
-        bounds = Bounds(graph.order, graph.succ_ptr, graph.succ, self.busy_ns, graph.demand, unit_ns=unit)
-        return bounds.of(self._capacity, target_ns=self.makespan_ns)
+        return Bounds(graph.order, graph.succ_ptr, graph.succ, self.busy_ns, graph.demand, unit_ns=unit)
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The best lower bound that a proof can be told of, with its proof: see `fastsched.bounds.Bound`."""
+        return self._bounds.of(self._capacity, target_ns=self.makespan_ns)
+
+    @cached_property
+    def _narrowed_ns(self) -> int:
+        """`bound`, or a higher one that windows prove, where every task ran at one go."""
+        known = self.bound.ns
+        if len(self.log["task"]) or known >= self.makespan_ns:
+            return known
+        return self._bounds.narrowed_ns(self._capacity, known, self.makespan_ns)
 
     @property
     def lower_bound_ns(self) -> int:
-        """The best lower bound that is known: the larger of `bound` and `proved_ns`."""
-        return max(self.bound.ns, self.proved_ns)
+        """The best lower bound that is known: `bound`, what the windows of tasks prove, or `proved_ns`."""
+        return max(self._narrowed_ns, self.proved_ns)
 
     @property
     def lower_bound(self) -> float:
@@ -180,11 +191,14 @@ class Plan:
     def bound_by(self) -> str:
         """What the lower bound comes from.
 
-        `critical path`, the name of a resource, `tasks apart` (of which no two fit a worker together), or `search`.
+        `critical path`, the name of a resource, `tasks apart` (of which no two fit a worker together), `windows` (those
+        in which tasks have to run, which a shorter makespan would leave too narrow), or `search`.
         """
         bound = self.bound
-        if self.proved_ns > bound.ns:
+        if self.proved_ns > self._narrowed_ns:
             return "search"
+        if self._narrowed_ns > bound.ns:
+            return "windows"
         if bound.resource >= 0:
             return str(self._graph.resources[bound.resource])
         return "tasks apart" if bound.kind == "apart" else bound.kind
@@ -302,7 +316,7 @@ class Schedule(_Outcome):
 
     @property
     def bound_by(self) -> str:
-        """What the lower bound comes from: `critical path`, a resource, `tasks apart` or `search`."""
+        """What the lower bound comes from: `critical path`, a resource, `tasks apart`, `windows` or `search`."""
         return self.plan.bound_by
 
     @property
@@ -314,7 +328,7 @@ class Schedule(_Outcome):
     def bottleneck(self) -> Bottleneck | None:
         """What keeps it from being shorter, and when; None where there is nothing to do.
 
-        It is the proof of the best bound that can be told; one that a search has proved is in `lower_bound` alone.
+        It is the proof of the best bound that can be told so; one by windows or a search is in `lower_bound` alone.
         """
         return find_bottleneck(self.plan, self.plan.bound, self.task_ids, self.worker_ids)
 

@@ -1164,8 +1164,8 @@ CORE_MUTATIONS = (
     Mutation(
         "bound-is-the-least",
         "plan.py",
-        "return max(self.bound.ns, self.proved_ns)",
-        "return min(self.bound.ns, self.proved_ns)",
+        "return max(self._narrowed_ns, self.proved_ns)",
+        "return min(self._narrowed_ns, self.proved_ns)",
         "the lower bound is not the largest of the bounds",
     ),
     Mutation(
