@@ -37,6 +37,7 @@ UNBOUNDED = 2**63 - 1  # ns: of tasks that no worker can hold
 LEAVES = 2**14  # thresholds of tails; where there are more tails, so many of them
 MOST_NARROWED = 1000  # tasks whose windows are narrowed
 MOST_KINDS = 256  # kinds of demand that are compared with each other
+MAKING = 16  # tasks that are weighed for a lens in the time in which one is taken in
 MOST_IN_A_SLOT = 4  # tasks, of which one after the other is looked at
 MOST_LEVELS = 16  # amounts of a resource that are tried as thresholds
 
@@ -64,14 +65,21 @@ class Bound(NamedTuple):
     level: int = 0
 
 
+class Shapes(NamedTuple):
+    """The workers, those that are alike together: what each of a shape has (shapes, K), and how many they are."""
+
+    capacity: Int32s
+    number: Int64s
+
+
 class Lens(NamedTuple):
-    """What each task weighs (n,), and how much of it the workers of a mask (W,) have room for at a time."""
+    """What each task weighs (n,), and how much of it the workers of some shapes (a mask) have room for at a time."""
 
     kind: str
     resource: int
     level: int
     weight: Int64s
-    workers: Bools
+    shapes: Bools
     room: int
 
 
@@ -106,6 +114,7 @@ class Bounds:
         self._areas = [exact_area(duration, column) for column in demand.T]
         self._kinds_asked = False
         self._kinds_found: Kinds | None = None
+        self._by_duration: Int32s | None = None
         self._leaves: tuple[Int32s, Int32s, Int64s, npt.NDArray[np.float64]] | None = None
 
     def quick_ns(self, capacity: Int32s) -> int:
@@ -127,20 +136,23 @@ class Bounds:
         are always looked at. target_ns: a makespan that is known: once it is met, nothing more is looked for.
         """
         kinds = self._kinds()
-        unfit = self._unfit(capacity, kinds)
+        amounts, shape_of, count = np.unique(capacity, axis=0, return_inverse=True, return_counts=True)
+        shapes = Shapes(amounts, count.astype(np.int64))
+        unfit = self._unfit(shapes, kinds)
         if len(unfit):
             return Bound(UNBOUNDED, "unsatisfiable", unfit, NOBODY)
         best = Bound(self._round_up(self.critical_ns), "critical path", self._chain(), NOBODY)
-        for lens in self._wide(capacity):
+        for lens in self._wide(shapes):
             best = self._look(lens, best)
-        for lens in self._narrow(capacity, kinds):
-            if target_ns is not None and best.ns >= target_ns:
+        for lens in self._narrow(shapes, kinds):
+            if effort <= 0 or (target_ns is not None and best.ns >= target_ns):
                 break
+            effort -= len(self.duration) // MAKING  # it had to be made
             n_seen = int(np.count_nonzero(lens.weight))
             if n_seen <= effort:
                 effort -= n_seen
                 best = self._crowd(lens, self._look(lens, best))
-        return best
+        return best._replace(workers=np.nonzero(np.isin(shape_of.reshape(-1), best.workers))[0].astype(np.int32))
 
     def narrowed_ns(self, capacity: Int32s, known_ns: int, makespan_ns: int, *, steps: int = STEPS) -> int:
         """A lower bound, at least `known_ns`, by refuting shorter makespans than `makespan_ns`, which is possible.
@@ -187,64 +199,65 @@ class Bounds:
         if ns <= best.ns:
             return best
         tasks = np.nonzero(seen & (self.head >= head) & (self.tail >= tail))[0].astype(np.int32)
-        workers = np.nonzero(lens.workers)[0].astype(np.int32)
-        return Bound(ns, lens.kind, tasks, workers, lens.resource, head, tail, lens.level)
+        shapes = np.nonzero(lens.shapes)[0].astype(np.int32)  # workers, until the best of all is known
+        return Bound(ns, lens.kind, tasks, shapes, lens.resource, head, tail, lens.level)
 
     def _crowd(self, lens: Lens, best: Bound) -> Bound:
         """Of k * room + 1 tasks that take a slot each, some slot takes k + 1: at best the shortest of the longest."""
         if lens.kind == "area" or not lens.room:
             return best
-        seen = np.nonzero((lens.weight > 0) & self._busy)[0]
-        longest = seen[np.lexsort((seen, -self.duration[seen]))]
+        longest = self._longest_first()
+        longest = longest[lens.weight[longest] > 0]
         for k in range(1, min(MOST_IN_A_SLOT, (len(longest) - 1) // lens.room) + 1):
-            tasks = np.sort(longest[: k * lens.room + 1]).astype(np.int32)
+            tasks = longest[: k * lens.room + 1]
             head, tail = int(self.head[tasks].min()), int(self.tail[tasks].min())
             together = int(self.duration[longest[k * lens.room - k : k * lens.room + 1]].sum())
             ns = self._round_up(head + together + tail)
             if ns > best.ns:
-                workers = np.nonzero(lens.workers)[0].astype(np.int32)
-                best = Bound(ns, lens.kind, tasks, workers, lens.resource, head, tail, lens.level)
+                shapes = np.nonzero(lens.shapes)[0].astype(np.int32)
+                best = Bound(ns, lens.kind, np.sort(tasks), shapes, lens.resource, head, tail, lens.level)
         return best
 
-    def _wide(self, capacity: Int32s) -> Iterator[Lens]:
+    def _wide(self, shapes: Shapes) -> Iterator[Lens]:
         """Each resource on all workers."""
-        everybody = np.ones(len(capacity), dtype=np.bool_)
-        for r, offered in enumerate(capacity.sum(axis=0, dtype=np.int64).tolist()):
+        everybody = np.ones(len(shapes.number), dtype=np.bool_)
+        for r, offered in enumerate((shapes.number @ shapes.capacity).tolist()):
             yield Lens("area", r, 0, self.demand[:, r].astype(np.int64), everybody, offered)
 
-    def _narrow(self, capacity: Int32s, kinds: Kinds | None) -> Iterator[Lens]:
+    def _narrow(self, shapes: Shapes, kinds: Kinds | None) -> Iterator[Lens]:
         """Tasks that few can hold, tasks that fill a large part of a worker, tasks that cannot share one."""
-        for only, workers in self._confined(capacity, kinds):
-            for r, offered in enumerate(capacity[workers].sum(axis=0, dtype=np.int64).tolist()):
-                yield Lens("area", r, 0, np.where(only, self.demand[:, r], 0).astype(np.int64), workers, offered)
-        for r in range(capacity.shape[1]):
-            for level in slot_levels(capacity[:, r], self.demand[:, r]):
-                held = capacity[:, r] // level
+        for only, some in self._confined(shapes, kinds):
+            for r, offered in enumerate((shapes.number[some] @ shapes.capacity[some]).tolist()):
+                yield Lens("area", r, 0, np.where(only, self.demand[:, r], 0).astype(np.int64), some, offered)
+        for r, column in enumerate(shapes.capacity.T):
+            for level in slot_levels(column, self.demand[:, r]):
+                held = column // level
                 weight = (self.demand[:, r] // level).astype(np.int64)
-                yield Lens("slots", r, level, weight, held > 0, int(held.sum(dtype=np.int64)))
+                yield Lens("slots", r, level, weight, held > 0, int(shapes.number @ held))
         if kinds is not None:
-            yield from self._apart(capacity, kinds)
+            yield from self._apart(shapes, kinds)
 
-    def _confined(self, capacity: Int32s, kinds: Kinds | None) -> Iterator[tuple[Bools, Bools]]:
-        """Sets of workers, each once, and the tasks that nobody else can hold: masks (n,) and (W,)."""
+    def _confined(self, shapes: Shapes, kinds: Kinds | None) -> Iterator[tuple[Bools, Bools]]:
+        """Sets of shapes, each once, and the tasks that no other can hold: masks (n,) and (shapes,)."""
+        capacity = shapes.capacity
         fits = None if kinds is None else held_by(capacity, kinds.demand)
         known = dict.fromkeys(mask(len(capacity), dtype=np.bool_).tobytes() for mask in (np.ones, np.zeros))
-        for workers in [*by_level(capacity), *([] if fits is None else list(fits))]:
-            if workers.tobytes() in known:
+        for some in [*by_level(capacity), *([] if fits is None else list(fits))]:
+            if some.tobytes() in known:
                 continue
-            known[workers.tobytes()] = None
+            known[some.tobytes()] = None
             if kinds is not None and fits is not None:
-                only = ~np.bitwise_or.reduce(fits[:, ~workers], axis=1)[kinds.kind_of]
+                only = ~np.bitwise_or.reduce(fits[:, ~some], axis=1)[kinds.kind_of]
             else:
-                only = ~holds_any(capacity[~workers], self.demand)
-            yield only & self._busy, workers
+                only = ~holds_any(capacity[~some], self.demand)
+            yield only & self._busy, some
 
-    def _apart(self, capacity: Int32s, kinds: Kinds) -> Iterator[Lens]:
+    def _apart(self, shapes: Shapes, kinds: Kinds) -> Iterator[Lens]:
         """Tasks of which no two fit any worker together, gathered greedily, those with the most work first."""
         demand = kinds.demand
         work = np.bincount(kinds.kind_of, weights=self.duration, minlength=len(demand))
         together = np.zeros((len(demand), len(demand)), dtype=np.bool_)
-        for shape in largest_shapes(capacity).astype(np.int64):
+        for shape in largest_shapes(shapes.capacity).astype(np.int64):
             together |= ((shape - demand)[:, None, :] >= demand[None, :, :]).all(axis=2)
         chosen: list[int] = []
         for kind in np.lexsort((np.arange(len(demand)), -work)).tolist():
@@ -253,8 +266,8 @@ class Bounds:
         if len(chosen) > 1:  # one kind alone is what `slots` show
             member = np.zeros(len(demand), dtype=np.int64)
             member[chosen] = 1
-            workers: Bools = np.bitwise_or.reduce(held_by(capacity, demand[chosen]), axis=0)
-            yield Lens("apart", -1, 0, member[kinds.kind_of], workers, int(np.count_nonzero(workers)))
+            some: Bools = np.bitwise_or.reduce(held_by(shapes.capacity, demand[chosen]), axis=0)
+            yield Lens("apart", -1, 0, member[kinds.kind_of], some, int(shapes.number[some].sum()))
 
     # ------------------------------------------------------------ the graph
 
@@ -270,10 +283,21 @@ class Bounds:
             self._kinds_found = None if numbered is None else Kinds(numbered[0], self.demand[numbered[1]])
         return self._kinds_found
 
-    def _unfit(self, capacity: Int32s, kinds: Kinds | None) -> Int32s:
+    def _unfit(self, shapes: Shapes, kinds: Kinds | None) -> Int32s:
         """The tasks with something to do that no worker can hold."""
-        held = holds_any(capacity, self.demand) if kinds is None else holds_any(capacity, kinds.demand)[kinds.kind_of]
+        if kinds is None:
+            held = holds_any(shapes.capacity, self.demand)
+        else:
+            held = holds_any(shapes.capacity, kinds.demand)[kinds.kind_of]
         return np.nonzero(~held & self._busy)[0].astype(np.int32)
+
+    def _longest_first(self) -> Int32s:
+        """The tasks with something to do, the longest first. Sorted once."""
+        if self._by_duration is None:
+            by_duration = order_by(self.duration, np.zeros(len(self.duration), dtype=np.int64))
+            assert by_duration is not None  # times are below 2**62
+            self._by_duration = by_duration[self._busy[by_duration]]
+        return self._by_duration
 
     def _chain(self) -> Int32s:
         """The tasks that are on a longest chain."""
