@@ -31,7 +31,7 @@ from ._windows import Windows
 
 __all__ = ["EFFORT", "STEPS", "UNBOUNDED", "Bound", "Bounds"]
 
-EFFORT = 2**17  # tasks that narrow lenses may take in, all together
+EFFORT = 2**16  # tasks that narrow lenses may take in, all together
 STEPS = 2**22  # of the narrowing of windows: some hundredths of a second
 UNBOUNDED = 2**63 - 1  # ns: of tasks that no worker can hold
 LEAVES = 2**14  # thresholds of tails; where there are more tails, so many of them
