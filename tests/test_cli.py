@@ -70,6 +70,23 @@ def test_plan_says_the_way_how_near_it_is_and_what_is_not_known(capsys):
     assert "critical path 9 tasks: t0 -> t1 -> t2 -> ... 5 more ... -> t8\n" in out and "without" not in out
 
 
+def test_plan_says_what_binds_and_when(capsys):
+    big = [task(f"b{i}", "x", "first", duration=60, memory_required_mb=32000) for i in range(4)]
+    file = write("job.json", [task("first", duration=130), *big])
+    assert main(["plan", file, "-w", "3:4x16G", "4x64G", "--width", "100"]) == 0
+    told = "memory-bound 2m 10s to 4m 10s on the worker with 64 GB"
+    out = capsys.readouterr().out
+    assert "  lower bound   4m 10s, bound by memory; the plan is optimal\n" in out
+    assert f"  bottleneck    {told}\n" in out
+    assert main(["plan", file, "-w", "3:4x16G", "4x64G", "--format", "json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["gap"] == 0 and plan["bound_by"] == "memory_mb" and plan["lower_bound"] == 250
+    assert plan["bottleneck"]["text"].startswith(told) and plan["bottleneck"]["workers"] == ["w3"]
+    assert (plan["bottleneck"]["start"], plan["bottleneck"]["end"]) == (130, 250)
+    assert main(["plan", write("job.json", []), "-w", "4x64G", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bottleneck"] is None
+
+
 def test_large_amounts_are_told_in_figures(capsys):
     assert main(["plan", write("job.json", [task("a")]), "-w", "1000:2000x1T"]) == 0
     assert "(2,000,000 cores, 1,024,000 GB)" in capsys.readouterr().out

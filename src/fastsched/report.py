@@ -47,14 +47,14 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     if plan.lower_bound:
         word = RESOURCE_WORDS.get(plan.bound_by, plan.bound_by)
         rows.append(("lower bound", f"{show_seconds(plan.lower_bound)}, bound by {word}; {show_gap(plan)}"))
-        if plan.bottleneck and plan.bottleneck.kind != "critical path":  # which has a row of its own
-            rows.append(("bottleneck", plan.bottleneck.text))
         each = (
             f"{RESOURCE_WORDS.get(name, name)} {show_seconds(ns / 1e9)}"
             for name, ns in numbers.bounds_ns.items()
             if name in there or name not in resources
         )
         rows.append(("", ", ".join(each)))
+        if plan.bottleneck and plan.bottleneck.kind != "critical path":  # which has a row of its own
+            rows.append(("bottleneck", plan.bottleneck.text))
     if plan.critical_path:
         rows.append(
             ("critical path", f"{count(len(plan.critical_path), 'task')}: {show_path(plan.critical_path, room)}")
