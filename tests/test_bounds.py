@@ -308,6 +308,12 @@ def test_a_bound_that_a_search_has_proved_is_taken():
     assert plan.bottleneck.kind == "resource"
 
 
+def test_tasks_that_ran_where_there_is_no_room_for_them_now_are_bound_by_their_chains():
+    plan = schedule([Task("a", "x", duration=2), Task("b", "x", ["a"], duration=3)], [Worker("w", 1, 512)])
+    plan.plan._capacity[:] = 0  # as in a run, of whose workers the last is known
+    assert plan.lower_bound == 5 and plan.bound_by == "critical path"
+
+
 # ---------------------------------------------------------------- windows
 
 

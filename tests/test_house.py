@@ -206,6 +206,12 @@ def test_no_clean_room_iterates_a_set():
 
 
 @needs_source
+def test_the_validator_shares_no_code_with_what_it_judges():
+    imported = imports_of((SOURCE / "validate.py").read_text(), "validate")
+    assert imported & set(FLOORS) == {"errors", "names"}
+
+
+@needs_source
 def test_the_agent_stands_alone():
     for room in STANDALONE:
         allowed = STANDALONE | set(sys.stdlib_module_names) | (NATIVE if room == "engines/system" else set())

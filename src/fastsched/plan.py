@@ -161,7 +161,11 @@ class Plan:
     @cached_property
     def bound(self) -> Bound:
         """The best lower bound that a proof can be told of, with its proof: see `fastsched.bounds.Bound`."""
-        return self._bounds.of(self._capacity, target_ns=self.makespan_ns)
+        found = self._bounds.of(self._capacity, target_ns=self.makespan_ns)
+        if found.kind != "unsatisfiable":
+            return found
+        # A worker of a run had more when it ran these tasks than it has now: what there was is not known.
+        return Bound(self._bounds.critical_ns, "critical path", found.tasks[:0], found.workers)
 
     @cached_property
     def _narrowed_ns(self) -> int:
