@@ -1,11 +1,13 @@
 """fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
 
 from ._version import __version__ as __version__
+from .against import Comparison, TaskDelay
 from .bottleneck import Bottleneck
 from .errors import (
     ClosedError,
     FastschedError,
     FormatError,
+    HistoryWarning,
     InternalError,
     MissingExtraError,
     PlanInvalid,
@@ -16,10 +18,12 @@ from .errors import (
     ValidationError,
     Violation,
 )
+from .estimates import Estimate
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
+from .runtime.earlier import History
 from .runtime.handles import Handle
 from .runtime.run import run
 from .runtime.scheduler import Scheduler
@@ -28,10 +32,14 @@ __all__ = [
     "Attempt",
     "Bottleneck",
     "ClosedError",
+    "Comparison",
+    "Estimate",
     "FailureModel",
     "FastschedError",
     "FormatError",
     "Handle",
+    "History",
+    "HistoryWarning",
     "InternalError",
     "MissingExtraError",
     "Placement",
@@ -45,6 +53,7 @@ __all__ = [
     "Schedule",
     "Scheduler",
     "Task",
+    "TaskDelay",
     "TaskError",
     "TaskGraph",
     "TaskStatus",

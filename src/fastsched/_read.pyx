@@ -93,12 +93,12 @@ cdef inline int64_t as_millicores(object value) noexcept:
 # Where the fields stand in a Task, in bytes from its beginning. A call for each of them would cost as much as all
 # that is done with them.
 cdef enum:
-    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS,
+    TASK_ID, COMMAND, DEPENDENCIES, CORES, MEMORY, PRIORITY, DURATION, MAX_RETRIES, RESOURCES, STATUS, GROUP,
     FIRST_MANNER, N_FIELDS = FIRST_MANNER + 6
 
 FIELDS = (
     "task_id", "command", "dependencies", "cpu_cores_required", "memory_required_mb",
-    "priority", "duration", "max_retries", "resources", "status",
+    "priority", "duration", "max_retries", "resources", "status", "group",
     "cwd", "env", "stdin", "timeout", "grace", "enforce_memory",
 )
 cdef Py_ssize_t[N_FIELDS] offsets
@@ -263,6 +263,9 @@ def read_tasks(list tasks, object pending, dict known):
             retries[i] = <int32_t>whole
         if field(task, RESOURCES) is not None:
             any_resources = True
+        value = field(task, GROUP)
+        if value is not None and (not PyUnicode_CheckExact(value) or not is_text(<str>value)):
+            return None
         for f in range(FIRST_MANNER, N_FIELDS):
             if field(task, f) is not None:
                 mannered.append(task)

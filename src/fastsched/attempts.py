@@ -10,9 +10,10 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from .events import AttemptCompleted, AttemptFailed
 from .model import Reason
@@ -99,6 +100,20 @@ class AttemptLog(Sequence[Attempt]):
 
     def __iter__(self) -> Iterator[Attempt]:
         return map(self.__getitem__, range(len(self)))
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Every attempt as numpy columns, copied.
+
+        `task`, an index; `start_ns`, `end_ns`; `reason`, a code, 0 where it completed; `peak_mb`, -1 where it was not
+        measured.
+        """
+        return {
+            "task": np.array(self._task),
+            "start_ns": np.array(self._start),
+            "end_ns": np.array(self._end),
+            "reason": np.array(self._reason),
+            "peak_mb": np.array(self._peak_mb),
+        }
 
     def of_task(self, task: int) -> list[Attempt]:
         """The attempts of a task that have ended, in their order."""

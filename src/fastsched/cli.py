@@ -40,10 +40,11 @@ from .errors import (
 )
 from .events import Event
 from .formats import Job, load, load_workers
-from .graph import CompiledGraph, WorkerTable
+from .graph import CompiledGraph, WorkerTable, read_both
+from .lookback import add_history, look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .names import show_name
-from .planner import FITS, schedule
+from .planner import FITS, TaskGraph, schedule
 from .policy import Policy
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
 from .ranks import RANKS
@@ -356,6 +357,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)"
     )
     parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
+    add_history(parser)
     add_format(parser)
 
 
@@ -476,18 +478,20 @@ def do_plan(arguments: argparse.Namespace) -> int:
         progress.say(f"reading {show_name(arguments.file)}")
         job = load(arguments.file)
         picked = pick_workers(arguments, job)
+        history = look_back(arguments, job)
         workers = [this_machine()] if picked is None else picked
         loaded = time.perf_counter()
         progress.say(f"reading {count(len(job.tasks), 'task')}")
-        plan = schedule(job.tasks, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
+        graph, known = put_in(*read_both(TaskGraph, job.tasks, workers), history)
+        plan = schedule(graph, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
     planned = time.perf_counter()
     if arguments.format == "json":
-        write_json(plan_as_json(plan))
+        write_json({**plan_as_json(plan), "history": known})
     elif arguments.format == "jsonl":
-        summary = plan_as_json(plan)
+        summary = {**plan_as_json(plan), "history": known}
         write_lines([summary, *summary.pop("placements")])
     else:
-        print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width)
+        print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width, str(known or ""))
     return COMPLETED if plan.all_completed else TASK_FAILED
 
 
@@ -536,6 +540,10 @@ def do_run(arguments: argparse.Namespace) -> int:
             "so it can be planned (fastsched plan) and not run",
         )
     graph, table = compile_both(job.tasks, pick_workers(arguments, job))
+    graph, known = put_in(graph, table, look_back(arguments, job))
+    if known and not arguments.quiet:
+        print(f"fastsched: {known}", file=sys.stderr)
+    arguments.source = source_of(arguments.file)
     return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy())
 
 
@@ -565,6 +573,7 @@ def run_graph(
         walltime=arguments.walltime,
         max_fails=arguments.max_fails,
         name=name,
+        source=arguments.source,
         containment=arguments.containment,
         output_cap_mb=arguments.output_cap,
     )
@@ -626,6 +635,7 @@ def do_retry(arguments: argparse.Namespace) -> int:
     for what, value in before.items():
         if getattr(arguments, what, None) is None:
             setattr(arguments, what, value)
+    arguments.source = opened.source
     if arguments.max_fails is AS_BEFORE:
         arguments.max_fails = opened.max_fails
     workers: Sequence[Worker] | None = None if opened.offered or arguments.engine != opened.engine else opened.workers

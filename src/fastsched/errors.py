@@ -17,6 +17,7 @@ __all__ = [
     "ClosedError",
     "FastschedError",
     "FormatError",
+    "HistoryWarning",
     "InternalError",
     "JournalDamaged",
     "JournalError",
@@ -216,6 +217,10 @@ class PlanInvalid(InternalError):
         if count > SHOWN_PROBLEMS:
             lines.append(f"  ... and {count - SHOWN_PROBLEMS} more (see .violations)")
         super().__init__("\n".join(lines))
+
+
+class HistoryWarning(UserWarning):
+    """An earlier run says nothing of the next one: its journal is damaged, or the run still goes on."""
 
 
 class UnsatisfiableWarning(UserWarning):

@@ -37,7 +37,7 @@ from .model import (
 )
 from .names import Nearest, show_name, show_value
 
-__all__ = ["CompiledGraph", "WorkerTable", "read_both"]
+__all__ = ["TOO_LONG", "CompiledGraph", "Graph", "WorkerTable", "fits_clock", "read_both"]
 
 NS = 1_000_000_000
 CLOCK_LIMIT_NS = 2.0**62  # all durations together: virtual time stays within 64 bits
@@ -155,7 +155,7 @@ class CompiledGraph:
                 problems += _circle_problems(read.dep_ptr, read.deps, read.name_of)
         graph.demand, graph.priority, graph.max_retries = read.demand, read.priority, read.max_retries
         graph.duration, graph.has_durations = read.duration, duration is not None and read.n > 0
-        if not problems and not _fits_clock(read.duration):
+        if not problems and not fits_clock(read.duration):
             problems.append(TOO_LONG)
         if problems:
             raise ValidationError(problems)
@@ -195,7 +195,7 @@ class CompiledGraph:
             found.check_manner(task)
         _plain(not found.problems)
         self._set_rows(dep_ptr, deps)
-        _plain(len(self.order) == len(self) and _fits_clock(self.duration))
+        _plain(len(self.order) == len(self) and fits_clock(self.duration))
         self.demand, self.resources = demand, tuple(resources)
         if any_resources or len(self.resources) > len(RESERVED_RESOURCES):
             named, columns = _read_resources([task.resources for task in tasks], self.resources[2:])
@@ -365,6 +365,7 @@ def _set_right(tasks: list[Task], before: Mapping[str, int] | None = None) -> li
             timeout=None if task.timeout is None else float(task.timeout),
             grace=None if task.grace is None else float(task.grace),
             enforce_memory=task.enforce_memory,
+            group=None if task.group is None else plain(task.group),
         )
         for task in tasks
     ]
@@ -457,7 +458,8 @@ def _cycle_problems(rows: list[list[int]], name_of: Callable[[int], str]) -> lis
     return [Problem("cycle", names[0], f"depends on itself in a cycle: {_show(names)}", path=names) for names in paths]
 
 
-def _fits_clock(duration: Int64s) -> bool:
+def fits_clock(duration: Int64s) -> bool:
+    """Whether the clock holds all durations together."""
     return float(duration.sum(dtype=np.float64)) < CLOCK_LIMIT_NS
 
 

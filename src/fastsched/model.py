@@ -21,10 +21,11 @@ import msgspec
 from .errors import Problem, ProblemKind
 from .names import nearest, nearest_field, show_value
 
-__all__ = ["AMOUNT_LIMIT", "PRIORITY_LIMIT", "Reason", "Task", "TaskStatus", "Worker", "nearest"]
+__all__ = ["AMOUNT_LIMIT", "DEFAULT_MEMORY_MB", "PRIORITY_LIMIT", "Reason", "Task", "TaskStatus", "Worker", "nearest"]
 
 AMOUNT_LIMIT = 2**31  # every amount (milli-cores, MB, pieces) is below it
 PRIORITY_LIMIT = 2**31
+DEFAULT_MEMORY_MB = 128  # of a task that does not say what it needs
 SECONDS_LIMIT = 10**9  # a duration is at most about 30 years
 RESERVED_RESOURCES = ("cpu_millicores", "memory_mb")
 MISSING = msgspec.UNSET  # stands for a required field that is not there, which has been said already
@@ -64,7 +65,7 @@ class _TaskHead(msgspec.Struct):
     command: str | Sequence[str]
     dependencies: Sequence[str] = ()
     cpu_cores_required: float = 1
-    memory_required_mb: int = 128
+    memory_required_mb: int = DEFAULT_MEMORY_MB
 
 
 class Task(_TaskHead, kw_only=True):
@@ -87,6 +88,7 @@ class Task(_TaskHead, kw_only=True):
         grace: seconds between asking an attempt to end (SIGTERM) and killing it; None: that of the run.
         enforce_memory: whether an attempt that takes more than `memory_required_mb` is killed; None: it is, where
             that is not the default.
+        group: tasks of one group are of one kind: what was measured of them says how long another one takes.
         status: where the task stands; input is PENDING, and of a submitted task it is kept up to date.
     """
 
@@ -100,13 +102,14 @@ class Task(_TaskHead, kw_only=True):
     timeout: float | None = None
     grace: float | None = None
     enforce_memory: bool | None = None
+    group: str | None = None
     status: TaskStatus = TaskStatus.PENDING
 
     @property
     def limit_mb(self) -> int | None:
         """What the command may take at most, in MB; None: nothing is enforced."""
-        default = _TaskHead.__struct_defaults__[-1]
-        wanted = self.enforce_memory if self.enforce_memory is not None else self.memory_required_mb != default
+        is_named = self.memory_required_mb != DEFAULT_MEMORY_MB
+        wanted = self.enforce_memory if self.enforce_memory is not None else is_named
         return int(self.memory_required_mb) if wanted else None
 
     def find_problems(self, where: str) -> list[Problem]:
@@ -124,6 +127,8 @@ class Task(_TaskHead, kw_only=True):
             found.check_whole("max_retries", self.max_retries, 0, AMOUNT_LIMIT)
         found.check_resources(self.resources)
         found.check_manner(self)
+        if self.group is not None:
+            found.check_id("group", self.group)
         found.check_pending(self.status)
         return found.problems
 

@@ -7,8 +7,9 @@ that costs time is computed when it is asked for. What really happened has the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, repeat
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graphs import bottom_levels
+from .against import Comparison, Made, compare, make_course
 from .bottleneck import Bottleneck, find_bottleneck
 from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
@@ -39,6 +41,7 @@ STATUS_OF_STATE = (
 REASON_OF_CODE: tuple[Reason | None, ...] = (None, *Reason)
 CODE_OF_REASON = {reason: code for code, reason in enumerate(REASON_OF_CODE) if reason is not None}
 COMPLETED_STATE = 3
+ENDED_STATES = (COMPLETED_STATE, 5, 7)  # and FAILED, CANCELLED: those that may have been started before
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -299,6 +302,21 @@ class _Outcome(dict[str, TaskStatus]):
         """Whether every task completed."""
         return self.plan.all_completed
 
+    def _made(self) -> list[Made]:
+        """The attempts of the tasks that came to their end."""
+        plan, ids, workers = self.plan, self.task_ids, self.worker_ids
+        done, log = np.nonzero(plan.state == COMPLETED_STATE)[0], plan.log
+        ended = np.isin(plan.state, ENDED_STATES)[log["task"]]
+        failed = [log[name][ended].tolist() for name in ("task", "worker", "attempt", "start", "end", "reason")]
+        columns = (plan.worker, plan.attempts, plan.start_ns, plan.end_ns)
+        completed = [done.tolist(), *(column[done].tolist() for column in columns)]
+        rows = chain(zip(*completed, repeat(0)), zip(*failed))
+        lost = CODE_OF_REASON[Reason.WORKER_LOST]
+        return [
+            Made(ids[task], workers[w], attempt, start, end, reason == lost)
+            for task, w, attempt, start, end, reason in rows
+        ]
+
     @cached_property
     def utilisation(self) -> dict[str, dict[str, float]]:
         """By worker id and resource: the share that attempts held, over the makespan."""
@@ -429,6 +447,24 @@ class Run(_Outcome):
         """
         raise_for_wrongs(self.plan, self.task_ids, self.worker_ids, expected=False, open_ends=self.interrupted)
 
+    def against(self, plan: _Outcome | Iterable[Placement]) -> Comparison:
+        """This run beside a plan of the same tasks: a `Schedule`, the placements of one, or another run.
+
+        Returns:
+            A `Comparison`: how late every task was and the whole, and for what, so that the parts add up.
+
+        Raises:
+            ValueError: where none of the tasks of this run is in the plan.
+        """
+        graph = self.plan._graph
+        planned, actual = (
+            make_course(graph.dep_ptr, graph.deps, graph.order, self.task_ids, attempts)
+            for attempts in (plan._made() if isinstance(plan, _Outcome) else map(_as_made, plan), self._made())
+        )
+        if len(self) and not planned.ended.any():
+            raise ValueError("the plan has none of the tasks of this run; it is of others")
+        return compare(self.task_ids, planned, actual)
+
     @cached_property
     def last_attempts(self) -> dict[str, Attempt]:
         """The last attempt of every task that was started, by id."""
@@ -438,3 +474,8 @@ class Run(_Outcome):
     def exit_codes(self) -> dict[str, int | None]:
         """The exit code of the last attempt of every task that was started; None where it had none."""
         return {task_id: attempt.exit_code for task_id, attempt in self.last_attempts.items()}
+
+
+def _as_made(placement: Placement) -> Made:
+    task_id, worker_id, attempt, start, end, _ = placement
+    return Made(task_id, worker_id, attempt, round(start * NS), round(end * NS), False)

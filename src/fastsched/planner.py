@@ -17,7 +17,8 @@ from ._core import REASON_UNSATISFIABLE, Core
 from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
-from .graph import CompiledGraph, WorkerTable, read_both
+from .graph import CompiledGraph, Graph, WorkerTable, read_both
+from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
@@ -25,7 +26,7 @@ from .policy import FailureModel, Policy, WorkerEvent
 from .ranks import RANKS, urgency_order
 from .validate import Terms
 
-__all__ = ["TaskGraph", "check_choice", "make_core", "schedule", "submit"]
+__all__ = ["TaskGraph", "check_choice", "check_history", "make_core", "schedule", "submit", "with_history"]
 
 FITS = ("most-free", "best-fit", "first-fit")
 NS = 1_000_000_000
@@ -48,14 +49,16 @@ class TaskGraph(CompiledGraph):
         events: Iterable[WorkerEvent] = (),
         failures: FailureModel | None = None,
         on_progress: Callable[[int, int], object] | None = None,
+        history: Measurements | None = None,
     ) -> Plan:
         """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
 
         Returns:
             A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
         """
-        plan, table = self._play(
-            workers,
+        there = WorkerTable(workers, self.resources)
+        plan, table = with_history(self, there, history)._play(
+            there,
             rank,
             fit,
             max_retries,
@@ -120,6 +123,7 @@ def schedule(
     events: Iterable[WorkerEvent] = (),
     failures: FailureModel | None = None,
     on_progress: Callable[[int, int], object] | None = None,
+    history: Measurements | None = None,
 ) -> Schedule:
     """Plan what runs where and when, in virtual time. Nothing is executed.
 
@@ -141,6 +145,7 @@ def schedule(
         events: what happens to workers at stated times: "what if I lose this rack at noon".
         failures: what chance does to attempts and workers, from a seed.
         on_progress: on_progress(ended, tasks) is told now and then how many of the tasks have ended.
+        history: what earlier runs measured, a `History`: durations for the tasks that name none, and memory.
 
     Returns:
         A dictionary from task id to final status, with the plan attached.
@@ -156,6 +161,7 @@ def schedule(
     check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
     graph, there = read_both(TaskGraph, tasks, workers)
+    graph = with_history(graph, there, history)
     plan, table = graph._play(
         there,
         rank,
@@ -169,6 +175,18 @@ def schedule(
     )
     warn_unsatisfiable(graph, table, plan)
     return Schedule(graph.ids, table.ids, plan)
+
+
+def with_history(graph: Graph, table: WorkerTable | None, history: Measurements | None) -> Graph:
+    """The graph with what earlier runs measured put in. Raises TypeError for what is no history."""
+    check_history(history)
+    return graph if history is None else history.fill(graph, table)[0]
+
+
+def check_history(history: object) -> None:
+    """Raise TypeError for what is neither a history nor None."""
+    if history is not None and not isinstance(history, Measurements):
+        raise TypeError(f"history is {history!r}; a fastsched.History is wanted, such as History.from_runs([...])")
 
 
 def make_core(

@@ -28,8 +28,10 @@ SHOWN_STEPS = 4  # of the critical path, its last one included
 LABEL = 14  # columns of the names of what is told of a plan
 
 
-def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, width: int | None) -> None:
-    """What a person wants to know of a plan."""
+def print_plan(
+    title: str, plan: Schedule, reading_s: float, planning_s: float, width: int | None, known: str = ""
+) -> None:
+    """What a person wants to know of a plan. `known`: what is told of where durations come from."""
     numbers = plan.plan
     width = width or shutil.get_terminal_size((100, 24)).columns
     capacity = numbers._capacity.sum(axis=0, dtype="int64").tolist()
@@ -44,6 +46,8 @@ def print_plan(title: str, plan: Schedule, reading_s: float, planning_s: float, 
     unknown = sum(task.duration is None for task in numbers._graph.tasks)
     counts = f" ({count(unknown, 'task')} without a duration count{'s' if unknown == 1 else ''} 1 s)" if unknown else ""
     rows = [("makespan", show_seconds(plan.makespan) + counts)]
+    if known:
+        rows.append(("history", known))
     if plan.lower_bound:
         word = RESOURCE_WORDS.get(plan.bound_by, plan.bound_by)
         rows.append(("lower bound", f"{show_seconds(plan.lower_bound)}, bound by {word}; {show_gap(plan)}"))
@@ -165,9 +169,18 @@ def count_reasons(reasons: Sequence[Reason]) -> str:
 
 
 def report_run(
-    result: Run, messages: Mapping[str, str], seconds: float, form: str, levels: Levels | None = None
+    result: Run,
+    messages: Mapping[str, str],
+    seconds: float,
+    form: str,
+    levels: Levels | None = None,
+    *,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
-    """The summary of a run, as asked for; `levels`: how its engine held what it ran, where that is known."""
+    """The summary of a run, as asked for; `levels`: how its engine held what it ran, where that is known.
+
+    beside: what else is told to a program.
+    """
     counts = {status: sum(value is status for value in result.values()) for status in TaskStatus}
     unfinished = frozenset(result.unfinished)
     if form != "human":
@@ -181,6 +194,7 @@ def report_run(
             "messages": messages,
             "run_dir": result.run_dir,
             "levels": levels,
+            **(beside or {}),
         }
         if form == "jsonl":
             write_lines([{"event": "RunEnded", **summary}])

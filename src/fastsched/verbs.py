@@ -24,6 +24,7 @@ from .engines.named import ENGINES, check_engine, make_engine
 from .engines.remote import RemoteEngine
 from .errors import FastschedError, JournalLocked, UnknownIdError
 from .gantt import show_seconds
+from .lookback import add_against, compare_run, compared_as_json, print_compared
 from .model import TaskStatus
 from .names import fit_width, show_capacity, show_name, width_of
 from .progress import count
@@ -79,6 +80,7 @@ def add_verbs(commands: Any) -> None:
 
     report = add(commands, "report", do_report, "sum up a run that is over", "[RUN] [options]")
     report.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    add_against(report)
     add_format(report)
 
     doctor = add(
@@ -384,7 +386,11 @@ def do_report(arguments: argparse.Namespace) -> int:
     result = past.result()
     if arguments.format == "jsonl":
         write_lines(attempt._asdict() for attempt in result.attempts)
-    report_run(result, past.ledger.messages, past.now / 1e9, arguments.format)
+    found = compare_run(past, arguments.against)
+    beside = compared_as_json(found) if arguments.format != "human" else {}
+    report_run(result, past.ledger.messages, past.now / 1e9, arguments.format, beside=beside)
+    if arguments.format == "human":
+        print_compared(found, arguments.against, arguments.all)
     return COMPLETED if result.all_completed else TASK_FAILED
 
 

@@ -8,6 +8,7 @@ depends on what, by id, and `execution` what was measured.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,11 +17,13 @@ import msgspec
 from ..errors import FormatError
 from ..model import AMOUNT_LIMIT, Task, Worker
 from ..names import show_value
+from ..shapes import CARRIERS
 from . import Job
 
 __all__ = ["read"]
 
 VERSIONS = ("1.4", "1.5", "1.6")
+NUMBER = re.compile(r"[_.-]*(?:ID)?\d+$")
 SHOWN = 5  # children that are not there
 MEMORY_MB_PER_CORE = 1024  # a task whose memory was not recorded
 UNRECORDED_MEMORY_MB = AMOUNT_LIMIT - 1  # a machine whose memory was not recorded: it binds nothing
@@ -34,6 +37,7 @@ class _Command(msgspec.Struct):
 class _Task14(msgspec.Struct):
     name: str
     id: str | None = None
+    category: str | None = None
     parents: list[str] = []
     children: list[str] = []
     runtimeInSeconds: float | None = None
@@ -45,6 +49,7 @@ class _Task14(msgspec.Struct):
 
 class _Specified(msgspec.Struct):
     id: str
+    name: str | None = None
     parents: list[str] = []
     children: list[str] = []
 
@@ -113,14 +118,14 @@ def _read_14(path: str, tasks: list[_Task14]) -> Iterator[Task]:
     ]
     parents = _both_ends(path, edges)
     for task, task_id in zip(tasks, ids):
-        yield _make_task(task_id, parents[task_id], task, task.cores)
+        yield _make_task(task_id, parents[task_id], task, task.cores, task.category or task.name)
 
 
 def _read_15(path: str, tasks: list[_Specified], executed: dict[str, _Executed]) -> Iterator[Task]:
     parents = _both_ends(path, [(task.id, task.parents, task.children) for task in tasks])
     for task in tasks:
         measured = executed.get(task.id) or _Executed(task.id)
-        yield _make_task(task.id, parents[task.id], measured, measured.coreCount)
+        yield _make_task(task.id, parents[task.id], measured, measured.coreCount, task.name)
 
 
 def _both_ends(path: str, tasks: list[tuple[str, list[str], list[str]]]) -> dict[str, list[str]]:
@@ -143,7 +148,9 @@ def _both_ends(path: str, tasks: list[tuple[str, list[str], list[str]]]) -> dict
     return {task_id: list(above) for task_id, above in parents.items()}
 
 
-def _make_task(task_id: str, parents: list[str], measured: _Task14 | _Executed, cores: float | None) -> Task:
+def _make_task(
+    task_id: str, parents: list[str], measured: _Task14 | _Executed, cores: float | None, name: str | None
+) -> Task:
     if not cores:
         cores = max(1, math.ceil((measured.avgCPU or 0) / 100 - 0.1))
     memory = measured.memoryInBytes
@@ -155,7 +162,20 @@ def _make_task(task_id: str, parents: list[str], measured: _Task14 | _Executed, 
         cores,
         -(-memory // 2**20) if memory else math.ceil(MEMORY_MB_PER_CORE * cores),
         duration=measured.runtimeInSeconds,
+        group=_kind_of(name or task_id, task_id, command.program if command else ""),
     )
+
+
+def _kind_of(name: str, task_id: str, program: str) -> str | None:
+    """What tasks of its kind are called: a name that is not the task's own, the program, or the id without its number.
+
+    Pegasus names a task as it identifies it, `mProject_ID0000001`; Nextflow names the process, `FASTQC`.
+    """
+    if name != task_id:
+        return name
+    if program and not re.search(r"\s", program) and program not in CARRIERS:
+        return program
+    return NUMBER.sub("", task_id) or None
 
 
 def _read_machines(machines: list[_Machine]) -> list[Worker] | None:

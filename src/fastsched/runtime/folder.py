@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import FastschedError
 
-__all__ = ["LOGS", "RUNS", "claim_run_dir", "find_run", "new_run_dir"]
+__all__ = ["LOGS", "RUNS", "claim_run_dir", "find_run", "is_run", "last_held_ns", "new_run_dir"]
 
 LOGS = "logs"  # of the outputs, in the folder of their run
 RUNS = Path(".fastsched") / "runs"  # where runs that name no folder have theirs

@@ -40,7 +40,7 @@ from ..errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from .chain import HEAD_SIZE, ORIGIN, SLOT, Flaw, Head, chained_rows, connect, examine, insert, read_head, whole_records
 from .disk import LOCK, Connection, Disk, File, Folder
 
-__all__ = ["DATABASE", "HEAD", "WAL", "Damage", "Journal", "is_held", "read_journal"]
+__all__ = ["DATABASE", "HEAD", "WAL", "Damage", "Journal", "database_name", "is_held", "read_journal"]
 
 DATABASE, WAL, HEAD = "journal.db", "journal.db-wal", "journal.head"
 CHECKPOINT_BYTES = 1 << 24  # of the WAL, about, until it is written back into the database

@@ -15,7 +15,7 @@ from ..events import Fact
 from ..model import Task, Worker
 from ..policy import Policy
 
-__all__ = ["Record", "RunOpened", "SchedulerOpened", "Turn", "decode_records", "encode_record"]
+__all__ = ["LAST", "Record", "RunOpened", "SchedulerOpened", "Turn", "decode_records", "encode_record"]
 
 CHUNK = 1 << 24  # a record that is longer is kept in pieces
 LAST, MORE = b"\0", b"\1"  # the first byte of a piece
@@ -48,6 +48,7 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     workers: Sequence[Worker]
     engine: str = "local"  # "": one that a program had made
     offered: bool = False  # the workers are the engine's own, which come and go
+    source: str = ""  # the job file, relative to the folder in which it was run; "": there was none
 
 
 class SchedulerOpened(msgspec.Struct, frozen=True, tag=True):

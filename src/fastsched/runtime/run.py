@@ -12,8 +12,10 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
+from ..history import Measurements
 from ..model import Task, Worker
 from ..plan import Run
+from ..planner import with_history
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
@@ -50,6 +52,7 @@ def run(
     name: str = "",
     containment: str = "auto",
     output_cap_mb: int = OUTPUT_CAP_MB,
+    history: Measurements | None = None,
 ) -> Run:
     """Run the commands of a graph, here or on a cluster, dependencies first, never more on a worker than it holds.
 
@@ -71,6 +74,8 @@ def run(
         walltime: seconds from now on in which the run has to end: no task is started that is not expected to (by its
             duration; 1 s, where it has none). When nothing else is left the run is over, and can be taken up again;
             what was not started is in `unfinished`. None: any.
+        history: what earlier runs measured, a `History`: durations for the tasks that name none, and, where workers are
+            named, memory. A run that is resumed keeps what it began with.
         engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
             containment, output_cap_mb: as in `Scheduler`.
 
@@ -109,6 +114,7 @@ def run(
     graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):
         raise ValueError("a graph that was made of arrays has no commands; it can be planned and not run")
+    graph = with_history(graph, table, history)
     session = Session(settings, graph, table, settled=True, fresh=True)
     return play(session, on_event, notify)
 

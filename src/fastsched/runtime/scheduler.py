@@ -21,7 +21,9 @@ from ..engines.base import Engine, Levels
 from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
 from ..graph import CompiledGraph, WorkerTable
+from ..history import Measurements
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
+from ..planner import check_history
 from ..policy import Policy
 from ..state import Snapshot
 from .handles import Events, Handle, Handles
@@ -77,6 +79,7 @@ class Scheduler:
             where they can be had without what they take away; `levels()` says what is in force.
         output_cap_mb: what is kept of the stdout and of the stderr of an attempt at most: its beginning and its end.
             This and `containment` are for an engine that is named.
+        history: what earlier runs measured, a `History`: durations for the tasks that name none.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -108,6 +111,7 @@ class Scheduler:
         name: str = "",
         containment: str = "auto",
         output_cap_mb: int = OUTPUT_CAP_MB,
+        history: Measurements | None = None,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -127,6 +131,7 @@ class Scheduler:
             containment=containment,
             output_cap_mb=output_cap_mb,
         )
+        check_history(history)
         graph = CompiledGraph([])
         table = None if workers is None else WorkerTable(workers, graph.resources)
         self._session = Session(settings, graph, table, forget=True)
@@ -135,6 +140,7 @@ class Scheduler:
         self._teller = Teller(state.index_of, self._loop.ledger.attempts, self._make_handle, on_event, notify)
         self._teller.remember(self._session.history)
         self._session.history.clear()
+        self._history = history
         self._closing = False
         self._failure: BaseException | None = None
         self._teller.start()
@@ -167,7 +173,7 @@ class Scheduler:
             ValidationError: naming every problem with them. ClosedError: after `close()`.
         """
         given = self._session.check(tasks)
-        indices = self._loop.submit(given, given)
+        indices = self._loop.submit(given if self._history is None else self._history.filled(given), given)
         return Handles(self._loop.state.ids[indices.start : indices.stop], self._teller.handle)
 
     def handle(self, task_id: str) -> Handle:

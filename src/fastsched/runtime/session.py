@@ -58,6 +58,7 @@ class Settings:
     walltime: float | None = None
     max_fails: int | None = None
     name: str = ""
+    source: str = ""  # the job file; see `RunOpened`
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
     inherited: Collection[str] = ()  # of engine, lease, grace, containment, output_cap: those of the run that goes on
@@ -229,6 +230,7 @@ class Session:
             table.workers,
             settings.engine if isinstance(settings.engine, str) else "",
             offered,
+            settings.source,
         )
         loop = self._make_loop(opened, state, engine, tell)
         if self.journal is not None:

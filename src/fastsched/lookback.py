@@ -1,0 +1,159 @@
+"""The options that say which earlier runs a plan is made from, and the plan of a run that is over, beside it.
+
+A plan and a run of a job file use what its newest runs in `.fastsched/runs` measured, unless `--no-history` is given,
+or `--history` names others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .delays import comparison_as_json, memory_asked, print_comparison, print_delays, print_memory
+from .errors import FastschedError, HistoryWarning
+from .formats import Job
+from .formats.plans import load_placements
+from .graph import Graph, WorkerTable
+from .history import Filled, Measurements, measure
+from .model import Task
+from .planner import schedule
+from .runtime.earlier import MOST_RUNS, History, find_earlier
+from .runtime.view import PastRun
+
+__all__ = [
+    "add_against",
+    "add_history",
+    "compare_run",
+    "compared_as_json",
+    "look_back",
+    "print_compared",
+    "put_in",
+    "source_of",
+]
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """The options of a plan or a run that say what it knows of earlier ones."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--history",
+        action="extend",
+        nargs="+",
+        metavar="RUN",
+        help="durations, and memory, from these runs for the tasks that name none: folders, names in .fastsched/runs, "
+        f"or saved histories (default: the newest {MOST_RUNS} runs of FILE in .fastsched/runs)",
+    )
+    chosen.add_argument("--no-history", action="store_true", help="nothing from earlier runs")
+
+
+def add_against(parser: argparse.ArgumentParser) -> None:
+    """The options of a report that compare a run with its plan."""
+    parser.add_argument(
+        "--against",
+        nargs="?",
+        const=True,
+        metavar="PLAN",
+        help="how late each task was, and for what, against the plan that could be made when the run began, or against "
+        "the one in this file, as `fastsched plan --format json` prints it",
+    )
+    parser.add_argument("--all", action="store_true", help="with --against: a line for every task")
+
+
+def source_of(path: str) -> str:
+    """A job file by its path from this folder, where its runs have theirs."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive
+        return os.path.abspath(path)
+
+
+def look_back(arguments: argparse.Namespace, job: Job) -> Measurements | None:
+    """What earlier runs measured, as the options say; None: nothing is wanted of it."""
+    if arguments.no_history or not (arguments.history or any(map(leaves_open, job.tasks))):
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", HistoryWarning)
+        if arguments.history:
+            found = History.from_runs(arguments.history)
+        else:
+            found = find_earlier(source_of(arguments.file), job.name)
+    for warning in caught:
+        print(f"fastsched: warning: {warning.message}", file=sys.stderr)
+    return found if len(found) else None
+
+
+def leaves_open(task: Task | Mapping[str, Any]) -> bool:
+    """Whether a task of a job file leaves its duration or its memory to others."""
+    if isinstance(task, Mapping):
+        return task.get("duration") is None or "memory_required_mb" not in task
+    return task.duration is None
+
+
+def put_in(graph: Graph, table: WorkerTable | None, history: Measurements | None) -> tuple[Graph, Filled | None]:
+    """The graph with what is known put in, and how much that is; None: nothing of it was wanted, or known."""
+    if history is None:
+        return graph, None
+    graph, told = history.fill(graph, table)
+    return graph, told if told.n_known or told.n_memory else None
+
+
+# ---------------------------------------------------------------- after a run
+
+
+def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
+    """A run that is over beside a plan: `compared`, and `memory`, what was asked for and what was taken.
+
+    wanted: True: against what could be planned when it began; a path: against the plan in that file; None: as True,
+    where any durations were known, else `compared` is None.
+    """
+    tasks, result = past.ledger.state.tasks, past.result()
+    memory = memory_asked(tasks, Measurements([measure(tasks, past.ledger.attempts, "")]))
+    known = any(task.duration is not None for task in tasks)
+    if not tasks or (wanted is None and not known):
+        return {"compared": None, "memory": memory, "known": known}
+    try:
+        compared = result.against(load_placements(wanted) if isinstance(wanted, str) else plan_at_start(past))
+    except ValueError as error:
+        raise FastschedError(f"{wanted}: {error}") from None
+    return {"compared": compared, "memory": memory, "known": known}
+
+
+def plan_at_start(past: PastRun) -> Any:
+    """What `schedule()` says to the tasks of a run, with the durations that were known when it began."""
+    opened = past.opened
+    workers: Sequence[Any] = past.ledger.state.workers if opened.offered else opened.workers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what no worker can hold has been told
+        return schedule(
+            past.ledger.state.tasks,
+            workers,
+            rank=opened.rank,
+            fit=opened.fit,
+            max_retries=opened.max_retries,
+            policy=opened.policy,
+        )
+
+
+def print_compared(found: Mapping[str, Any], wanted: str | bool | None, all_tasks: bool) -> None:
+    """For a person: the whole against the plan, the tasks where they are asked for, and the memory."""
+    compared = found["compared"]
+    if compared is not None:
+        if wanted is True and not found["known"]:
+            print("no duration was known when the run began: each task was planned with 1 s")
+        print_comparison(compared)
+        if wanted is not None:
+            print_delays(compared.rows, **({"most": None} if all_tasks else {}))
+    print_memory(found["memory"])
+
+
+def compared_as_json(found: Mapping[str, Any]) -> dict[str, Any]:
+    """For a program: `against`, None where nothing was planned, and `memory`."""
+    compared = found["compared"]
+    return {
+        "against": None if compared is None else comparison_as_json(compared),
+        "memory": [kind._asdict() for kind in found["memory"]],
+    }
