@@ -8,8 +8,9 @@ broader level by the ratio of variances (empirical Bayes, James and Stein 1961):
 attempts that scatter with the variance s2, in a group of the median M whose tasks differ with the variance t2, is
 expected to take exp(w m + (1 - w) M), w = d2 / (d2 + s2 / n), where d2 is t2 or, if that is more, what its own repeated
 attempts show, (m - M)^2 (1 - 1/n); w is at least a half. So a task that really differs from its siblings is believed
-when it does so again (limited translation, Efron and Morris 1972). s2 is that of all tasks that were repeated, by the
-median of absolute deviations, with a prior of 20 % that counts as four attempts.
+when it does so again (limited translation, Efron and Morris 1972). s2 is its own, by the median
+of absolute deviations, and at least that of all tasks that were repeated, with a prior of 20 % that counts as four
+attempts.
 
 *Attempts that did not complete* are no measure. Where nothing of a task ever completed, what was ended from outside
 (time limit, lost worker, cancelled, out of memory, a signal) is a lower bound: the median of such.
@@ -105,8 +106,8 @@ class Knowledge:
         if broad is None:
             broad, level = self.commands.look_up(shape_of(command)), "command"
         if own is not None and own.size:
-            spread = math.sqrt(self._scatter2 * (1 + 1 / own.size))
-            middle = _lean(own, self._scatter2, broad)
+            scatter2 = max(self._scatter2, own.spread**2)
+            middle, spread = _lean(own, scatter2, broad), math.sqrt(scatter2 * (1 + 1 / own.size))
             return Estimate(_seconds(middle), spread, _safe_memory(own, broad), "task", own.size)
         bound = self._bounds.look_up(task_id)
         if broad is not None and broad.size:

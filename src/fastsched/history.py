@@ -109,8 +109,8 @@ class Measurements:
         """
         found: list[Any] = []
         for item in items:
-            task = from_mapping(Task, item, "")[0] if isinstance(item, Mapping) else item
-            if isinstance(task, Task) and _wants_time(task) and not task.find_problems(""):
+            task, wrong = from_mapping(Task, item, "") if isinstance(item, Mapping) else (item, [])
+            if isinstance(task, Task) and _wants_time(task) and not wrong and not task.find_problems(""):
                 estimate = self.estimate(task)
                 if estimate is not None and estimate.seconds is not None:
                     item = msgspec.structs.replace(task, duration=estimate.seconds)

@@ -115,8 +115,9 @@ def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
     known = any(task.duration is not None for task in tasks)
     if not tasks or (wanted is None and not known):
         return {"compared": None, "memory": memory, "known": known}
+    plan = load_placements(wanted) if isinstance(wanted, str) else plan_at_start(past)
     try:
-        compared = result.against(load_placements(wanted) if isinstance(wanted, str) else plan_at_start(past))
+        compared = result.against(plan)
     except ValueError as error:
         raise FastschedError(f"{wanted}: {error}") from None
     return {"compared": compared, "memory": memory, "known": known}

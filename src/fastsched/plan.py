@@ -456,13 +456,15 @@ class Run(_Outcome):
         Raises:
             ValueError: where none of the tasks of this run is in the plan.
         """
+        planned_made = plan._made() if isinstance(plan, _Outcome) else list(map(_as_made, plan))
+        known = plan.keys() if isinstance(plan, _Outcome) else {made.task_id for made in planned_made}
+        if known and self and self.keys().isdisjoint(known):
+            raise ValueError("the plan has none of the tasks of this run; it is of others")
         graph = self.plan._graph
         planned, actual = (
             make_course(graph.dep_ptr, graph.deps, graph.order, self.task_ids, attempts)
-            for attempts in (plan._made() if isinstance(plan, _Outcome) else map(_as_made, plan), self._made())
+            for attempts in (planned_made, self._made())
         )
-        if len(self) and not planned.ended.any():
-            raise ValueError("the plan has none of the tasks of this run; it is of others")
         return compare(self.task_ids, planned, actual)
 
     @cached_property

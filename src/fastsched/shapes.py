@@ -37,7 +37,7 @@ PROGRAM = re.compile(r"[^\W\d][\w.+@-]*")
 SETTING = re.compile(r"[A-Za-z_]\w*=")
 OPTION_VALUE = re.compile(r"(-[^=/]*=?)(.*)", re.DOTALL)
 QUOTES = "\"'`"
-CLOSING = ";)"
+CLOSING = ")"
 LONGEST = 200  # words of a command that are looked at: the rest of a longer script decides nothing
 REMEMBERED = 1 << 16  # words
 
@@ -53,14 +53,15 @@ def shape_of(command: str | Sequence[str]) -> str:
             shape.append(word)
             is_program = True
             continue
+        word, ends = word.rstrip(";"), ";" if word.endswith(";") else ""
         program = word.strip(QUOTES + CLOSING).rpartition("/")[2] if is_program else ""
         if program and PROGRAM.fullmatch(program):
-            shape.append(program)
+            shape.append(program + ends)
             is_program = program in CARRIERS
         else:  # an option, a number, a variable that is set: what is run may come yet
-            shape.append(_abstract(word))
+            shape.append(_abstract(word) + ends)
             is_program = is_program and word != "-c"
-        is_program = is_program or word.endswith(";")
+        is_program = is_program or ends != ""
     return " ".join(shape)
 
 
