@@ -197,6 +197,20 @@ def test_only_the_newest_runs_are_read(capsys, monkeypatch):
     )
 
 
+def test_a_run_that_takes_long_to_read_has_to_be_named(capsys, monkeypatch):
+    file = job(tasks=[("a", "true")])
+    for _ in range(2):
+        assert main(["run", file, "-q"]) == 0
+    monkeypatch.setattr(earlier, "MOST_BYTES", (newest() / "journal.db").stat().st_size + 100)
+    assert planned(capsys, file)["history"]["n_runs"] == 1, "the second would be too much"
+    monkeypatch.setattr(earlier, "MOST_BYTES", 100)
+    capsys.readouterr()
+    assert main(["plan", file]) == 0
+    out, err = capsys.readouterr()
+    assert "earlier run" not in out and f"--history {newest().name} reads it" in err
+    assert planned(capsys, file, "--history", newest().name)["history"]["n_runs"] == 1
+
+
 def test_what_a_crash_left_in_the_wal_is_found_too(capsys):
     """A scheduler that was killed wrote nothing back into its database: its beginning is in the WAL alone."""
     file = job(tasks=[("a", "sleep 0.2"), ("b", "touch here; sleep 60", ["a"])])

@@ -7,10 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from fastsched import History, Task, TaskGraph, ValidationError, Worker, run, schedule
+from fastsched import History, Policy, Task, TaskGraph, ValidationError, Worker, run, schedule
 from fastsched.estimates import Measured
 from fastsched.graph import WorkerTable
 from fastsched.history import RunMeasured
+from fastsched.runtime.eta import seconds_left
+from fastsched.runtime.ledger import Ledger
+from fastsched.state import State
 
 WORKERS = [Worker("w", 2, 1024), Worker("big", 1, 4096)]
 
@@ -40,9 +43,24 @@ def test_a_plan_with_history_is_that_of_the_tasks_with_these_durations():
         memory = min(max(128, estimate.memory_mb), 4096)
         named.append(Task(task.task_id, task.command, task.dependencies, 0.5, memory, duration=estimate.seconds))
     assert schedule(tasks, WORKERS, history=known).placements == schedule(named, WORKERS).placements
+    reserving = Policy(reserve_after=1)
+    plan, other = (schedule(each, WORKERS, policy=reserving, history=h) for each, h in ((tasks, known), (named, None)))
+    assert plan.placements == other.placements
     plan = TaskGraph(tasks).schedule(WORKERS, history=known)
     assert plan.start_ns.tolist() == schedule(named, WORKERS).plan.start_ns.tolist()
     assert schedule(tasks, WORKERS, history=None).placements == schedule(tasks, WORKERS).placements
+
+
+def test_how_long_a_run_will_take_is_known_before_anything_of_it_has_ended():
+    tasks = [Task("a", "x"), Task("b", "y", ["a"])]
+    known = history(("a", "x", None, 5.0), ("b", "y", None, 7.0))
+    left = []
+    for graph in (TaskGraph(tasks), known.fill(TaskGraph(tasks))[0]):
+        state = State(
+            graph, WorkerTable(WORKERS, graph.resources), rank="critical-path", fit="most-free", max_retries=3
+        )
+        left.append(seconds_left(Ledger(state, None), 0))
+    assert left == [None, 12]
 
 
 def test_memory_that_is_not_named_is_what_was_taken_and_never_more_than_there_is():

@@ -1,7 +1,7 @@
 """`History`: what earlier runs measured, read from their folders, kept in a file; and which runs a job file has had.
 
 A run is read from its journal, as `fastsched report` reads it, so what is told of a run and what the next plan is made
-of are the same. Reading costs some 10 us a task, so where runs are sought and not named, few of them are read, the
+of are the same. Reading costs some 10 us an attempt, so where runs are sought and not named, few of them are read, the
 newest first, and a journal is looked at no further than its beginning to see that it is of another file.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["History", "find_earlier"]
 
 MOST_RUNS = 5  # that are read where none are named
 MOST_LOOKED_AT = 100  # folders whose beginning is looked at for that
-MOST_BYTES = 1 << 28  # of journals that are read then, about 800,000 attempts
+MOST_BYTES = 1 << 26  # of journals that are read then: some 200,000 attempts, in a second or two
 VERSION = 1
 
 
@@ -110,7 +110,7 @@ def find_earlier(source: str, name: str) -> History:
     source: the file, relative to this folder; name: what the job is called, for runs that do not say their file.
 
     Warns:
-        HistoryWarning: of a journal that is damaged; it is left out.
+        HistoryWarning: of a journal that is damaged, or so large that it has to be named; it is left out.
     """
     found: list[RunMeasured] = []
     n_bytes = 0
@@ -119,7 +119,12 @@ def find_earlier(source: str, name: str) -> History:
         if begun is not None and (begun.source != source if begun.source else begun.name != name):
             continue
         n_bytes += sum(path.stat().st_size for path in folder.glob("journal*.db*"))
-        if n_bytes > MOST_BYTES or len(found) == MOST_RUNS:
+        if len(found) == MOST_RUNS:
+            break
+        if n_bytes > MOST_BYTES:
+            if not found:
+                message = f"{folder} takes long to read, and is left out; --history {folder.name} reads it"
+                warnings.warn(message, HistoryWarning, stacklevel=2)
             break
         read = _read_run(folder, source, name)
         if read is not None and read.tasks:
