@@ -129,7 +129,7 @@ def test_the_parts_add_up_whatever_happens():
         plan = schedule(tasks, workers, failures=mishaps if chance.random() < 0.3 else None)
         played = schedule(happened, workers, failures=mishaps)
         compared = as_run(played).against(plan)
-        first, last = {}, {}
+        first, last, by_id = {}, {}, {task.task_id: task for task in tasks}
         for placement in played.placements:
             first.setdefault(placement.task_id, placement.start)
             last[placement.task_id] = placement.end
@@ -139,10 +139,15 @@ def test_the_parts_add_up_whatever_happens():
             if row.delay is not None:
                 assert row.delay == pytest.approx(sum(parts_of(row)), abs=1e-8), where
                 assert row.delay == pytest.approx(row.actual_end - row.planned_end, abs=1e-8), where
+                before = [of(compared, name) for name in by_id[row.task_id].dependencies]
+                was, is_ = (
+                    max((getattr(b, side) for b in before), default=0) for side in ("planned_end", "actual_end")
+                )
+                assert row.dependency == pytest.approx(is_ - was, abs=1e-8), where
+                assert (row.dependency_id is None) == (not before), where
         assert compared.actual_makespan == pytest.approx(max(last.values(), default=0)), where
         assert compared.delay == pytest.approx(sum(compared.causes.values()), abs=1e-8), where
         assert compared.causes["slack"] <= 1e-9, where
-        by_id = {task.task_id: task for task in tasks}
         for before, after in zip(compared.chain, compared.chain[1:]):
             assert before in by_id[after].dependencies, where
 

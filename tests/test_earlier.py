@@ -282,10 +282,23 @@ def test_report_takes_a_plan_that_was_kept(capsys):
         assert main(["report", "--against", "bad.json"]) == 2, content
         assert "bad.json: it is no plan" in capsys.readouterr().err
     assert main(["report", "--against", "gone.json"]) == 2
+    assert "gone.json: there is no run" in capsys.readouterr().err
     others = {"placements": [{**told["placements"][0], "task_id": "z"}]}
     Path("other-plan.json").write_text(json.dumps(others))
     assert main(["report", "--against", "other-plan.json"]) == 2
     assert "none of the tasks" in capsys.readouterr().err
+
+
+def test_report_compares_two_runs(capsys):
+    job(tasks=[("a", "sleep 0.1")])
+    assert main(["run", "job.json", "-q"]) == 0
+    first = newest().name
+    job(tasks=[("a", "sleep 0.4")])
+    assert main(["run", "job.json", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["report", "--against", first, "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["against"]
+    assert 0.1 < told["causes"]["duration"] < 0.8 and told["planned_makespan"] < told["actual_makespan"]
 
 
 def test_report_says_which_commands_ask_for_more_memory_than_they_take(capsys):

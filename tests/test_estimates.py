@@ -57,6 +57,14 @@ def test_what_was_seen_once_leans_on_its_siblings_and_what_comes_again_is_believ
     assert known(once, once).estimate("t0", "work 0", None).seconds == pytest.approx(1)
 
 
+def test_how_much_tasks_vary_from_run_to_run_is_learnt():
+    steady = [rows("t", [1.0, 2.0, 5.0, 9.0, 20.0]) for _ in range(6)]
+    jumpy = [rows("t", [s * factor for s in (1.0, 2.0, 5.0, 9.0, 20.0)]) for factor in (0.2, 0.5, 1, 2, 3, 6)]
+    calm, wild = (known(*runs).estimate("t2", "work 2", None) for runs in (steady, jumpy))
+    assert calm.spread < 0.12 < 0.8 < wild.spread
+    assert calm.seconds == pytest.approx(5, rel=0.01)
+
+
 def test_siblings_that_really_differ_are_told_apart_after_one_run():
     seconds = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
     knowledge = known(rows("t", seconds))

@@ -215,6 +215,30 @@ def test_wfformat(tmp_path, data):
     assert schedule(job.tasks, job.workers).makespan == 3.75
 
 
+def test_tasks_of_one_kind_are_a_group(tmp_path):
+    """By what an instance calls them: the name of a process, else the program, else the id without its number."""
+    named = [
+        ("FASTQC_1", "A.FASTQC", "fastqc x"),
+        ("mAdd_ID01", "mAdd_ID01", "mAdd"),
+        ("sort-3", "sort-3", "bash"),
+        ("7", 5, ""),
+    ]
+    specified = [{"id": task_id, "name": name} for task_id, name, _ in named]
+    executed = [{"id": task_id, "command": {"program": program}} for task_id, _, program in named]
+    workflow = {"specification": {"tasks": specified}, "execution": {"tasks": executed}}
+    job = load(write(tmp_path, "a.json", {"schemaVersion": "1.5", "workflow": workflow}))
+    assert [task.group for task in job.tasks] == ["A.FASTQC", "mAdd", "sort", None]
+    old = [
+        {"name": "a_1", "category": "kind"},
+        {"name": "b", "id": "1"},
+        {"name": "c_2"},
+        {"name": "d_3", "category": 4},
+    ]
+    job = load(write(tmp_path, "a.json", {"schemaVersion": "1.4", "workflow": {"tasks": old}}))
+    assert [task.group for task in job.tasks] == ["kind", "b", "c", "d"]
+    TaskGraph(job.tasks)
+
+
 def test_children_that_are_no_tasks_are_named(tmp_path):
     specified = [{"id": "a", "children": ["b", "x"]}, {"id": "b", "children": [f"c{i}" for i in range(9)]}]
     new = {"schemaVersion": "1.5", "workflow": {"specification": {"tasks": specified}}}

@@ -20,8 +20,10 @@ from .formats.plans import load_placements
 from .graph import Graph, WorkerTable
 from .history import Filled, Measurements, measure
 from .model import Task
+from .plan import Placement, Run, Schedule
 from .planner import schedule
 from .runtime.earlier import MOST_RUNS, History, find_earlier
+from .runtime.folder import find_run
 from .runtime.view import PastRun
 
 __all__ = [
@@ -57,8 +59,8 @@ def add_against(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         metavar="PLAN",
-        help="how late each task was, and for what, against the plan that could be made when the run began, or against "
-        "the one in this file, as `fastsched plan --format json` prints it",
+        help="how late each task was, and for what, against the plan that could be made when the run began; or against "
+        "one in a file, as `fastsched plan --format json` prints it, or against another run",
     )
     parser.add_argument("--all", action="store_true", help="with --against: a line for every task")
 
@@ -107,15 +109,19 @@ def put_in(graph: Graph, table: WorkerTable | None, history: Measurements | None
 def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
     """A run that is over beside a plan: `compared`, and `memory`, what was asked for and what was taken.
 
-    wanted: True: against what could be planned when it began; a path: against the plan in that file; None: as True,
-    where any durations were known, else `compared` is None.
+    wanted: True: against what could be planned when it began; a file: against the plan in it; else against the run of
+    that name; None: as True, where any durations were known, else `compared` is None.
     """
     tasks, result = past.ledger.state.tasks, past.result()
     memory = memory_asked(tasks, Measurements([measure(tasks, past.ledger.attempts, "")]))
     known = any(task.duration is not None for task in tasks)
     if not tasks or (wanted is None and not known):
         return {"compared": None, "memory": memory, "known": known}
-    plan = load_placements(wanted) if isinstance(wanted, str) else plan_at_start(past)
+    plan: Schedule | Run | list[Placement]
+    if isinstance(wanted, str):
+        plan = load_placements(wanted) if os.path.isfile(wanted) else PastRun(find_run(wanted)).result()
+    else:
+        plan = plan_at_start(past)
     try:
         compared = result.against(plan)
     except ValueError as error:
@@ -123,7 +129,7 @@ def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
     return {"compared": compared, "memory": memory, "known": known}
 
 
-def plan_at_start(past: PastRun) -> Any:
+def plan_at_start(past: PastRun) -> Schedule:
     """What `schedule()` says to the tasks of a run, with the durations that were known when it began."""
     opened = past.opened
     workers: Sequence[Any] = past.ledger.state.workers if opened.offered else opened.workers

@@ -44,6 +44,7 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "_order": ("order",),
     "ranks": ("order",),
     "plan": ("planner",),
+    "history": ("earlier",),
     "_graphs": ("planner",),
     "state": ("state_machine",),
     "loop": ("offers", "scheduler", "resume", "clients", "simulation"),

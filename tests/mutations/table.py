@@ -8,6 +8,7 @@ place here, nor has one of `recount.py`: a check that sees less is not a bug of 
 from __future__ import annotations
 
 from .entry import Mutation
+from .history_table import HISTORY_MUTATIONS
 from .live_table import LIVE_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -1261,4 +1262,4 @@ CORE_MUTATIONS = (
         "what only a suspected worker could hold is told to have nobody",
     ),
 )
-MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS
+MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS + HISTORY_MUTATIONS

@@ -37,7 +37,7 @@ class _Command(msgspec.Struct):
 class _Task14(msgspec.Struct):
     name: str
     id: str | None = None
-    category: str | None = None
+    category: Any = None
     parents: list[str] = []
     children: list[str] = []
     runtimeInSeconds: float | None = None
@@ -49,7 +49,7 @@ class _Task14(msgspec.Struct):
 
 class _Specified(msgspec.Struct):
     id: str
-    name: str | None = None
+    name: Any = None
     parents: list[str] = []
     children: list[str] = []
 
@@ -149,7 +149,7 @@ def _both_ends(path: str, tasks: list[tuple[str, list[str], list[str]]]) -> dict
 
 
 def _make_task(
-    task_id: str, parents: list[str], measured: _Task14 | _Executed, cores: float | None, name: str | None
+    task_id: str, parents: list[str], measured: _Task14 | _Executed, cores: float | None, name: object
 ) -> Task:
     if not cores:
         cores = max(1, math.ceil((measured.avgCPU or 0) / 100 - 0.1))
@@ -162,16 +162,16 @@ def _make_task(
         cores,
         -(-memory // 2**20) if memory else math.ceil(MEMORY_MB_PER_CORE * cores),
         duration=measured.runtimeInSeconds,
-        group=_kind_of(name or task_id, task_id, command.program if command else ""),
+        group=_kind_of(name, task_id, command.program if command else ""),
     )
 
 
-def _kind_of(name: str, task_id: str, program: str) -> str | None:
+def _kind_of(name: object, task_id: str, program: str) -> str | None:
     """What tasks of its kind are called: a name that is not the task's own, the program, or the id without its number.
 
     Pegasus names a task as it identifies it, `mProject_ID0000001`; Nextflow names the process, `FASTQC`.
     """
-    if name != task_id:
+    if isinstance(name, str) and name not in ("", task_id):
         return name
     if program and not re.search(r"\s", program) and program not in CARRIERS:
         return program
