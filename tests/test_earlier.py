@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastsched import History, HistoryWarning, Policy, Scheduler, Task, Worker, run, schedule
+from fastsched import History, HistoryWarning, Policy, Scheduler, Task, Worker, lookback, run, schedule
 from fastsched.cli import main
 from fastsched.errors import FastschedError, FormatError
 from fastsched.runtime import earlier
@@ -238,7 +238,24 @@ def test_a_damaged_run_is_warned_of_and_the_plan_is_made_all_the_same(capsys):
     assert "from 1 earlier run\n" in out and newest().name in err and err.startswith("fastsched: warning: ")
 
 
-def test_report_says_how_late_a_run_was_and_for_what(capsys):
+def test_what_is_no_task_is_told_as_ever_and_what_cannot_be_read_is_no_hindrance(capsys):
+    for tasks in ([5], [None, {"task_id": "a"}], [[]]):
+        Path("odd.json").write_text(json.dumps({"tasks": tasks}))
+        assert main(["plan", "odd.json"]) == 2
+        assert "bug" not in capsys.readouterr().err
+    file = job(tasks=[("a", "true")])
+    assert main(["run", file, "-q"]) == 0
+    (newest() / "journal.db").unlink()
+    (newest() / "journal.db").mkdir()
+    (RUNS / "empty").mkdir()
+    (RUNS / "file").write_text("")
+    capsys.readouterr()
+    assert main(["plan", file]) == 0
+    out, err = capsys.readouterr()
+    assert "earlier run" not in out and "warning: " in err and "is left out" in err
+
+
+def test_report_says_how_late_a_run_was_and_for_what(capsys, monkeypatch):
     tasks = [("long", "sleep 0.4"), ("flaky", "sleep 0.1; test $FASTSCHED_ATTEMPT -gt 1"), ("after", "true", ["flaky"])]
     file = job(tasks=tasks)
     assert main(["run", file, "-q"]) == 0
@@ -258,6 +275,11 @@ def test_report_says_how_late_a_run_was_and_for_what(capsys):
     assert set(rows) >= {"long", "flaky", "after"} and rows["after"].endswith("after flaky")
     assert main(["report", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)["against"]
+    monkeypatch.setattr(lookback, "MOST_UNASKED", 2)
+    assert main(["report", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["against"] is None, (
+        "a run of many tasks is compared when it is asked for"
+    )
     assert told["delay"] == pytest.approx(sum(told["causes"].values()), abs=1e-6)
     flaky = next(row for row in told["tasks"] if row["task_id"] == "flaky")
     assert 0.1 <= flaky["retries"] < 1 and flaky["lost"] == 0

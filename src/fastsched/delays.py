@@ -15,7 +15,15 @@ from .progress import count
 from .report import show_path
 from .shapes import shape_of
 
-__all__ = ["comparison_as_json", "memory_asked", "print_comparison", "print_delays", "print_memory"]
+__all__ = [
+    "SHOWN_DELAYS",
+    "MemoryAsked",
+    "comparison_as_json",
+    "memory_asked",
+    "print_comparison",
+    "print_delays",
+    "print_memory",
+]
 
 SHOWN_DELAYS = 20
 SHOWN_KINDS = 5
@@ -69,8 +77,8 @@ def print_comparison(compared: Comparison) -> None:
         print(f"  {'along':<{LABEL}}{count(len(compared.chain), 'task')}: {show_path(compared.chain, room)}")
 
 
-def print_delays(rows: Iterable[TaskDelay], most: int | None = SHOWN_DELAYS) -> None:
-    """The tasks, the latest first, each with what its delay came from."""
+def print_delays(rows: Iterable[TaskDelay], most: int | None) -> None:
+    """So many tasks, the latest first, each with what its delay came from; None: every one."""
     ended = sorted((row for row in rows if row.delay is not None), key=lambda row: -(row.delay or 0))
     shown = ended[:most]
     if not shown:

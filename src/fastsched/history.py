@@ -157,7 +157,7 @@ class Measurements:
         """Seconds and MB by task, of those that do not name them and of which they are known."""
         seconds: dict[int, float] = {}
         memory: dict[int, int] = {}
-        if not self.runs:
+        if not self.runs or not graph.tasks:
             return seconds, memory
         known = self._knowledge()
         most = None if table is None else _most_memory(graph, table)

@@ -11,9 +11,18 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from .delays import comparison_as_json, memory_asked, print_comparison, print_delays, print_memory
+from .against import Comparison
+from .delays import (
+    SHOWN_DELAYS,
+    MemoryAsked,
+    comparison_as_json,
+    memory_asked,
+    print_comparison,
+    print_delays,
+    print_memory,
+)
 from .errors import FastschedError, HistoryWarning
 from .formats import Job
 from .formats.plans import load_placements
@@ -36,6 +45,9 @@ __all__ = [
     "put_in",
     "source_of",
 ]
+
+
+MOST_UNASKED = 100_000  # tasks that are compared where that is not asked for: some 20 us each
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +74,7 @@ def add_against(parser: argparse.ArgumentParser) -> None:
         help="how late each task was, and for what, against the plan that could be made when the run began; or against "
         "one in a file, as `fastsched plan --format json` prints it, or against another run",
     )
-    parser.add_argument("--all", action="store_true", help="with --against: a line for every task")
+    parser.add_argument("--all", action="store_true", help="a line for every task of that, the latest first")
 
 
 def source_of(path: str) -> str:
@@ -88,11 +100,11 @@ def look_back(arguments: argparse.Namespace, job: Job) -> Measurements | None:
     return found if len(found) else None
 
 
-def leaves_open(task: Task | Mapping[str, Any]) -> bool:
-    """Whether a task of a job file leaves its duration or its memory to others."""
-    if isinstance(task, Mapping):
-        return task.get("duration") is None or "memory_required_mb" not in task
-    return task.duration is None
+def leaves_open(item: object) -> bool:
+    """Whether what a job file has for a task leaves its duration or its memory to others."""
+    if isinstance(item, Mapping):
+        return item.get("duration") is None or "memory_required_mb" not in item
+    return isinstance(item, Task) and item.duration is None
 
 
 def put_in(graph: Graph, table: WorkerTable | None, history: Measurements | None) -> tuple[Graph, Filled | None]:
@@ -106,17 +118,30 @@ def put_in(graph: Graph, table: WorkerTable | None, history: Measurements | None
 # ---------------------------------------------------------------- after a run
 
 
-def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
-    """A run that is over beside a plan: `compared`, and `memory`, what was asked for and what was taken.
+class Beside(NamedTuple):
+    """A run that is over beside a plan, if there is one, and the memory that was asked for beside what was taken.
+
+    `known`: whether any duration was known when it began.
+    """
+
+    compared: Comparison | None
+    memory: list[MemoryAsked]
+    known: bool
+
+
+def compare_run(past: PastRun, wanted: str | bool | None) -> Beside:
+    """What is to be told of a run besides its summary.
 
     wanted: True: against what could be planned when it began; a file: against the plan in it; else against the run of
-    that name; None: as True, where any durations were known, else `compared` is None.
+    that name; None: as True, where any durations were known and it takes no time to speak of, else nothing is compared.
     """
     tasks, result = past.ledger.state.tasks, past.result()
-    memory = memory_asked(tasks, Measurements([measure(tasks, past.ledger.attempts, "")]))
     known = any(task.duration is not None for task in tasks)
-    if not tasks or (wanted is None and not known):
-        return {"compared": None, "memory": memory, "known": known}
+    if not tasks or (wanted is None and len(tasks) > MOST_UNASKED):
+        return Beside(None, [], known)
+    memory = memory_asked(tasks, Measurements([measure(tasks, past.ledger.attempts, "")]))
+    if wanted is None and not known:
+        return Beside(None, memory, known)
     plan: Schedule | Run | list[Placement]
     if isinstance(wanted, str):
         plan = load_placements(wanted) if os.path.isfile(wanted) else PastRun(find_run(wanted)).result()
@@ -126,7 +151,7 @@ def compare_run(past: PastRun, wanted: str | bool | None) -> dict[str, Any]:
         compared = result.against(plan)
     except ValueError as error:
         raise FastschedError(f"{wanted}: {error}") from None
-    return {"compared": compared, "memory": memory, "known": known}
+    return Beside(compared, memory, known)
 
 
 def plan_at_start(past: PastRun) -> Schedule:
@@ -145,22 +170,20 @@ def plan_at_start(past: PastRun) -> Schedule:
         )
 
 
-def print_compared(found: Mapping[str, Any], wanted: str | bool | None, all_tasks: bool) -> None:
+def print_compared(found: Beside, wanted: str | bool | None, all_tasks: bool) -> None:
     """For a person: the whole against the plan, the tasks where they are asked for, and the memory."""
-    compared = found["compared"]
-    if compared is not None:
-        if wanted is True and not found["known"]:
+    if found.compared is not None:
+        if wanted is True and not found.known:
             print("no duration was known when the run began: each task was planned with 1 s")
-        print_comparison(compared)
+        print_comparison(found.compared)
         if wanted is not None:
-            print_delays(compared.rows, **({"most": None} if all_tasks else {}))
-    print_memory(found["memory"])
+            print_delays(found.compared.rows, None if all_tasks else SHOWN_DELAYS)
+    print_memory(found.memory)
 
 
-def compared_as_json(found: Mapping[str, Any]) -> dict[str, Any]:
+def compared_as_json(found: Beside) -> dict[str, Any]:
     """For a program: `against`, None where nothing was planned, and `memory`."""
-    compared = found["compared"]
     return {
-        "against": None if compared is None else comparison_as_json(compared),
-        "memory": [kind._asdict() for kind in found["memory"]],
+        "against": None if found.compared is None else comparison_as_json(found.compared),
+        "memory": [kind._asdict() for kind in found.memory],
     }

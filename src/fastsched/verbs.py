@@ -386,11 +386,12 @@ def do_report(arguments: argparse.Namespace) -> int:
     result = past.result()
     if arguments.format == "jsonl":
         write_lines(attempt._asdict() for attempt in result.attempts)
-    found = compare_run(past, arguments.against)
+    wanted = arguments.against or (True if arguments.all else None)
+    found = compare_run(past, wanted)
     beside = compared_as_json(found) if arguments.format != "human" else {}
     report_run(result, past.ledger.messages, past.now / 1e9, arguments.format, beside=beside)
     if arguments.format == "human":
-        print_compared(found, arguments.against, arguments.all)
+        print_compared(found, wanted, arguments.all)
     return COMPLETED if result.all_completed else TASK_FAILED
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import FormatError, HistoryWarning, JournalError, JournalLocked
+from ..errors import FastschedError, FormatError, HistoryWarning, JournalLocked
 from ..history import Measurements, RunMeasured, measure
 from ..shapes import shape_of
 from .folder import RUNS, find_run, is_run, last_held_ns
@@ -114,7 +114,7 @@ def find_earlier(source: str, name: str) -> History:
     """
     found: list[RunMeasured] = []
     n_bytes = 0
-    for folder in sorted(_runs_here(), key=lambda path: (last_held_ns(path), path.name), reverse=True)[:MOST_LOOKED_AT]:
+    for _, _, folder in sorted(_runs_here(), reverse=True)[:MOST_LOOKED_AT]:
         begun = _peek(folder)
         if begun is not None and (begun.source != source if begun.source else begun.name != name):
             continue
@@ -132,11 +132,12 @@ def find_earlier(source: str, name: str) -> History:
     return History(reversed(found))
 
 
-def _runs_here() -> Iterator[Path]:
-    with contextlib.suppress(FileNotFoundError):
-        for path in RUNS.iterdir():
+def _runs_here() -> Iterator[tuple[int, str, Path]]:
+    """Every run, with when it was last held and its name. One that is removed meanwhile is none."""
+    for path in RUNS.iterdir() if RUNS.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
             if is_run(path):
-                yield path
+                yield last_held_ns(path), path.name, path
 
 
 def _read_run(folder: Path, source: str | None = None, name: str = "") -> RunMeasured | None:
@@ -147,7 +148,7 @@ def _read_run(folder: Path, source: str | None = None, name: str = "") -> RunMea
         if source is None:
             warnings.warn(f"{folder} goes on at the moment; it is left out", HistoryWarning, stacklevel=3)
         return None
-    except (JournalError, msgspec.DecodeError) as error:
+    except (FastschedError, msgspec.DecodeError, ValueError, OSError) as error:
         warnings.warn(f"{folder} cannot be read: {error}; it is left out", HistoryWarning, stacklevel=3)
         return None
     if past.damage:
