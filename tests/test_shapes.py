@@ -79,6 +79,7 @@ def test_the_shape_of_a_shape_is_that_shape():
             "1,2,3",
             "(",
             "a=b=c3",
+            "-I/u/x.h5",
         ),
     ]
     for _ in range(3000):

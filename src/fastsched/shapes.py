@@ -35,7 +35,7 @@ VARIES = re.compile(r"[0-9./]")
 ENDINGS = re.compile(r"(?:\.[A-Za-z][A-Za-z0-9]{0,7}){1,2}$")
 PROGRAM = re.compile(r"[^\W\d][\w.+@-]*")
 SETTING = re.compile(r"[A-Za-z_]\w*=")
-OPTION_VALUE = re.compile(r"(-[^=/]*=?)(.*)", re.DOTALL)
+OPTION_VALUE = re.compile(r"(-(?:(?!\{path\})[^=/])*=?)(.*)", re.DOTALL)  # -I/usr, and its shape
 QUOTES = "\"'`"
 CLOSING = ")"
 LONGEST = 200  # words of a command that are looked at: the rest of a longer script decides nothing
