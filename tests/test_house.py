@@ -48,6 +48,7 @@ FLOORS = {
     "_read": 3,
     "columns": 3,
     "events": 3,
+    "pictures": 2,
     "plan": 3,
     "attempts": 4,
     "_core": 4,
@@ -75,6 +76,7 @@ FLOORS = {
     "cli": 14,
     "__main__": 15,
 }
+FOLDERS = ("engines", "formats", "pictures", "runtime")
 CLEAN = (
     "_arrow",
     "_order",
@@ -110,6 +112,13 @@ CLEAN = (
     "estimates",
     "against",
     "history",
+    "pictures/lanes",
+    "pictures/usage",
+    "pictures/waits",
+    "pictures/scene",
+    "pictures/axis",
+    "pictures/sketch",
+    "pictures/trace",
     "runtime/liveness",
     "runtime/pace",
     "runtime/ledger",
@@ -148,7 +157,7 @@ def floor_of(room: str) -> int:
 def imports_of(text: str, room: str) -> set[str]:
     """The rooms and the top-level modules that a Python or Cython text imports, `.model` as `model`."""
     found = set()
-    package = [] if "/" not in room and room not in ("engines", "formats", "runtime") else [room.split("/")[0]]
+    package = [] if "/" not in room and room not in FOLDERS else [room.split("/")[0]]
     for line in text.splitlines():
         match = re.match(r"\s*from\s+(\.*)([\w.]*)\s+c?import\s+(.+)", line)
         if match:

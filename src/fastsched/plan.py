@@ -21,6 +21,8 @@ from .against import Comparison, Made, compare, make_course
 from .bottleneck import Bottleneck, find_bottleneck
 from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
+from .pictures import Pictured
+from .pictures.scene import Scene
 from .validate import Terms, raise_for_wrongs
 
 __all__ = ["Attempt", "Placement", "Plan", "Run", "Schedule"]
@@ -235,7 +237,7 @@ class Plan:
     def attempt_columns(self) -> dict[str, npt.NDArray[Any]]:
         """Every attempt, in the order of (start, task, attempt).
 
-        Columns task, worker, attempt, start_ns, end_ns, completed.
+        Columns task, worker, attempt, start_ns, end_ns, completed, reason (the core's code; 0 for what completed).
         """
         done = np.nonzero(self.state == COMPLETED_STATE)[0]
         log = self.log
@@ -246,6 +248,7 @@ class Plan:
             "start_ns": np.concatenate((self.start_ns[done], log["start"])),
             "end_ns": np.concatenate((self.end_ns[done], log["end"])),
             "completed": np.arange(len(done) + len(log["task"])) < len(done),
+            "reason": np.concatenate((np.zeros(len(done), dtype=np.uint8), log["reason"])).astype(np.uint8),
         }
         by = np.lexsort((columns["attempt"], columns["task"], columns["start_ns"]))
         return {name: column[by] for name, column in columns.items()}
@@ -261,10 +264,11 @@ class Plan:
         return np.divide(held, room, out=np.zeros_like(held), where=room > 0)
 
 
-class _Outcome(dict[str, TaskStatus]):
+class _Outcome(Pictured, dict[str, TaskStatus]):
     """A dictionary from task id to final status, with the columns behind it."""
 
     plan: Plan
+    _what: str  # it is called on pictures
 
     def __init__(self, ids: Sequence[str], worker_ids: Sequence[str], plan: Plan) -> None:
         if plan.all_completed:
@@ -323,6 +327,29 @@ class _Outcome(dict[str, TaskStatus]):
         names = self.plan._graph.resources
         return {worker: dict(zip(names, row)) for worker, row in zip(self.worker_ids, self.plan.utilisation.tolist())}
 
+    def _scene(self, title: str) -> Scene:
+        plan, graph = self.plan, self.plan._graph
+        return Scene(
+            what=self._what,
+            title=title,
+            task_ids=self.task_ids,
+            worker_ids=self.worker_ids,
+            resources=graph.resources,
+            demand=graph.demand,
+            capacity=plan._capacity,
+            dep_ptr=graph.dep_ptr,
+            deps=graph.deps,
+            columns=plan.attempt_columns,
+            task_end_ns=np.where(plan.start_ns < 0, -1, plan.end_ns),
+            status=[str(status) for status in self.values()],
+            cause=plan.cause,
+            why={task: str(REASON_OF_CODE[plan.reason[task]]) for task in np.nonzero(plan.reason)[0].tolist()},
+            reason_names=["", *map(str, Reason)],
+            critical=plan.critical_path,
+            makespan_ns=plan.makespan_ns,
+            bounds_ns=plan.bounds_ns,
+        )
+
 
 class Schedule(_Outcome):
     """What `schedule()` answers: a dictionary from task id to final status, and the plan behind it.
@@ -330,6 +357,8 @@ class Schedule(_Outcome):
     `reasons` and `causes` say why a task failed; `placements` has every attempt; `.plan` has the same as
     numpy columns. Times are seconds of virtual time.
     """
+
+    _what = "plan"
 
     @property
     def lower_bound(self) -> float:
@@ -379,7 +408,7 @@ class Schedule(_Outcome):
                 end / NS,
                 TaskStatus.COMPLETED if completed else TaskStatus.FAILED,
             )
-            for task, worker, attempt, start, end, completed in zip(*(c.tolist() for c in columns.values()))
+            for task, worker, attempt, start, end, completed, _ in zip(*(c.tolist() for c in columns.values()))
         ]
 
     @property
@@ -422,6 +451,8 @@ class Run(_Outcome):
         interrupted: whether it was ended before its time.
         unfinished: of such a run, the tasks that had not come to their end: what is left for `fastsched resume`.
     """
+
+    _what = "run"
 
     def __init__(
         self,
