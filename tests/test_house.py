@@ -37,6 +37,8 @@ FLOORS = {
     "bounds": 1,
     "validate": 2,
     "_arrow": 2,
+    "_export": 1,
+    "table": 2,
     "recount": 2,
     "_tables": 2,
     "model": 2,
@@ -79,6 +81,8 @@ FLOORS = {
 FOLDERS = ("engines", "formats", "pictures", "runtime")
 CLEAN = (
     "_arrow",
+    "_export",
+    "table",
     "_order",
     "_bounds",
     "_windows",

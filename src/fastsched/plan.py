@@ -23,6 +23,7 @@ from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
 from .pictures import Pictured
 from .pictures.scene import Scene
+from .table import AttemptTable
 from .validate import Terms, raise_for_wrongs
 
 __all__ = ["Attempt", "Placement", "Plan", "Run", "Schedule"]
@@ -326,6 +327,15 @@ class _Outcome(Pictured, dict[str, TaskStatus]):
         """By worker id and resource: the share that attempts held, over the makespan."""
         names = self.plan._graph.resources
         return {worker: dict(zip(names, row)) for worker, row in zip(self.worker_ids, self.plan.utilisation.tolist())}
+
+    @property
+    def table(self) -> AttemptTable:
+        """Every attempt as a table for data frames: `polars.DataFrame(plan.table)`, `pyarrow.table(plan.table)`, ..."""
+        return AttemptTable(self.task_ids, self.worker_ids, self.plan.attempt_columns, REASON_OF_CODE)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The same as that of `table`, for those who do not take a dictionary for something else."""
+        return self.table.__arrow_c_stream__(requested_schema)
 
     def _scene(self, title: str) -> Scene:
         plan, graph = self.plan, self.plan._graph
