@@ -44,6 +44,7 @@ from .graph import CompiledGraph, WorkerTable, read_both
 from .lookback import add_history, look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .names import show_name
+from .pictures.options import add_pictures, check_pictures, write_pictures
 from .planner import FITS, TaskGraph, schedule
 from .policy import Policy
 from .progress import CLEAR_LINE, PlanProgress, count, show_progress
@@ -152,6 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.set_defaults(do=do_plan, parser=plan)
     add_common(plan)
     plan.add_argument("--width", type=positive, help="columns of the chart (default: the terminal's)")
+    add_pictures(plan, "plan")
 
     execute = commands.add_parser(
         "run",
@@ -173,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.add_argument("--no-journal", action="store_true", help="keep no journal; the run cannot be resumed")
     execute.add_argument("-C", "--cwd", metavar="DIR", help="working directory of the commands (default: this one)")
-    execute.set_defaults(width=None)
+    execute.set_defaults(width=None, html=None, trace=None, plot=None)
 
     resume = commands.add_parser(
         "resume",
@@ -473,6 +475,7 @@ def short_warnings() -> Iterator[None]:
 
 def do_plan(arguments: argparse.Namespace) -> int:
     """`fastsched plan`: read, plan, print."""
+    check_pictures(arguments, arguments.file, arguments.workers)
     began = time.perf_counter()
     with short_warnings(), PlanProgress() as progress:
         progress.say(f"reading {show_name(arguments.file)}")
@@ -492,6 +495,8 @@ def do_plan(arguments: argparse.Namespace) -> int:
         write_lines([summary, *summary.pop("placements")])
     else:
         print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width, str(known or ""))
+        print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width)
+    write_pictures(arguments, plan, job.name)
     return COMPLETED if plan.all_completed else TASK_FAILED
 
 

@@ -27,6 +27,7 @@ from .gantt import show_seconds
 from .lookback import add_against, compare_run, compared_as_json, print_compared
 from .model import TaskStatus
 from .names import fit_width, show_capacity, show_name, width_of
+from .pictures.options import add_pictures, check_pictures, write_pictures
 from .progress import count
 from .report import report_run, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
@@ -82,6 +83,7 @@ def add_verbs(commands: Any) -> None:
     report.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
     add_against(report)
     add_format(report)
+    add_pictures(report, "run")
 
     doctor = add(
         commands,
@@ -381,6 +383,7 @@ def do_workers(arguments: argparse.Namespace) -> int:
 
 def do_report(arguments: argparse.Namespace) -> int:
     """`fastsched report`."""
+    check_pictures(arguments)
     past = past_run(find_run(arguments.run))
     warn_of_damage(past)
     result = past.result()
@@ -392,6 +395,8 @@ def do_report(arguments: argparse.Namespace) -> int:
     report_run(result, past.ledger.messages, past.now / 1e9, arguments.format, beside=beside)
     if arguments.format == "human":
         print_compared(found, wanted, arguments.all)
+    report_run(result, past.ledger.messages, past.now / 1e9, arguments.format)
+    write_pictures(arguments, result, past.opened.name)
     return COMPLETED if result.all_completed else TASK_FAILED
 
 

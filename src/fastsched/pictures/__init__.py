@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .files import write_file
 from .scene import Scene
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class Pictured:
 
     def save_html(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Write `to_html()` to a file. Raises OSError."""
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.to_html(title))
+        write_file(path, self.to_html(title).encode())
 
     def save_trace(self, path: str | os.PathLike[str], title: str = "") -> None:
         """Write a trace for ui.perfetto.dev and chrome://tracing. Raises OSError.
@@ -73,8 +73,7 @@ class Pictured:
         """
         from .trace import trace_of
 
-        with open(path, "wb") as file:
-            file.write(trace_of(self._scene(title)))
+        write_file(path, trace_of(self._scene(title)))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a few numbers and a small chart."""

@@ -6,6 +6,7 @@ figure has lines for are not drawn one by one: rows of neighbouring workers show
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..errors import MissingExtraError
 from ..names import fit_width, show_name, width_of
 from ..units import show_seconds
 from .axis import tick_label, tick_step, ticks
+from .files import write_file
 from .scene import FAILED_COLOR, PALETTE, Scene, amount_label
 from .usage import busy_grid
 
@@ -68,7 +70,9 @@ def plot(scene: Scene, path: str | os.PathLike[str] | None, ax: Any, color_by: s
     if below is not None:
         _draw_usage(scene, below)
     if path is not None:
-        figure.savefig(path, dpi=150)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
+        write_file(path, drawn.getvalue())
     return figure
 
 
