@@ -138,7 +138,7 @@ function paint(pen, width, height, firstRow, lastRow) {
   const line = pixelOf(colors.line);
   for (const t of ticks()[0]) {
     const x = Math.round((toX(t) - labelWidth) * ratio);
-    if (x >= 0 && x < wide) for (let at = x; at < pixels.length; at += wide) pixels[at] = line;
+    for (let at = x; x >= 0 && x < wide && at < pixels.length; at += wide) pixels.fill(line, at, at + Math.round(ratio));
   }
   const texts = paintAttempts(ratio, edge, firstRow, lastRow);
   pen.putImageData(image, Math.round(labelWidth * ratio), Math.round(AXIS * ratio));

@@ -4,6 +4,8 @@
 // ---------------------------------------------------------------- moving
 
 function clampView() {
+  $("tip").hidden = true; // what was under the pointer is elsewhere now
+  state.hover = -1;
   const least = Math.max(m.until * 1e-7, 1e-9), most = m.until * 1.04;
   const span = Math.min(Math.max(view.t1 - view.t0, least), most);
   if (span !== view.t1 - view.t0) view.t1 = view.t0 + span;
@@ -102,7 +104,6 @@ function listenToChart() {
       shift(-dx / plotWidth());
     }
     pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
-    $("tip").hidden = true;
     chart.classList.toggle("moving", moved > 3);
   };
   chart.onpointerup = chart.onpointercancel = (event) => {
@@ -120,13 +121,13 @@ function listenToChart() {
     event.preventDefault();
     const unit = event.deltaMode === 1 ? 18 : event.deltaMode === 2 ? 300 : 1;
     const dx = event.deltaX * unit, dy = event.deltaY * unit;
-    if (event.altKey) return stretch(Math.exp(-(dy || dx) * 0.002), event.offsetY);
-    if (event.shiftKey) {
+    if (event.altKey) stretch(Math.exp(-(dy || dx) * 0.002), event.offsetY);
+    else if (event.shiftKey) {
       view.top += dy || dx;
-      return clampView();
-    }
-    if (Math.abs(dx) > Math.abs(dy)) return shift(dx / plotWidth());
-    zoom(Math.exp(dy * (event.ctrlKey ? 0.01 : 0.0016)), toTime(event.offsetX));
+      clampView();
+    } else if (Math.abs(dx) > Math.abs(dy)) shift(dx / plotWidth());
+    else zoom(Math.exp(dy * (event.ctrlKey ? 0.01 : 0.0016)), toTime(event.offsetX));
+    hover(event);
   }, { passive: false });
   $("usage").onpointermove = (event) => {
     const t = toTime(event.offsetX);

@@ -8,6 +8,7 @@ function pick(i, move = false) {
   state.task = i < 0 ? -1 : m.task[i];
   state.chain = i < 0 ? [] : Model.chain(m, i);
   if (i >= 0 && move) show(i);
+  if (i >= 0) reveal(i);
   tellDetails();
   drawRows();
   ask();
@@ -17,6 +18,7 @@ function pickTask(t) {
   state.picked = -1;
   state.task = t;
   state.chain = [];
+  reveal(m.n + t);
   tellDetails();
   drawRows();
   ask();
@@ -48,6 +50,8 @@ function waitedFor(i) {
   return parts.join("; ") || "nothing";
 }
 
+const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+
 function tellDetails() {
   const box = $("details");
   box.replaceChildren();
@@ -66,7 +70,7 @@ function tellDetails() {
   linked("depends on", m.depPtr, m.deps);
   linked("needed by", m.succPtr, m.succ);
   if (state.chain.length > 1) {
-    table.append(element("tr", "", element("td", "", "dashed line"), element("td", "", `what it waited for, back to the start: ${state.chain.length - 1} attempts`)));
+    table.append(element("tr", "", element("td", "", "dashed line"), element("td", "", `what it waited for, back to the start: ${count(state.chain.length - 1, "attempt")}`)));
   }
   box.append(element("h2", "", m.tasks[t]), table);
 }
@@ -120,7 +124,8 @@ function buildHead() {
 }
 function refill() {
   rows = Model.sortRows(m, Model.filterRows(m, all, $("filter").value), sorted[0], sorted[1]);
-  $("count").textContent = rows.length === all.length ? `${all.length.toLocaleString("en")} rows` : `${rows.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} rows`;
+  const some = rows.length === all.length ? "" : `${rows.length.toLocaleString("en")} of `;
+  $("count").textContent = some + count(all.length, "row");
   $("rows").style.height = `${rows.length * LINE}px`;
   $("grid").setAttribute("aria-rowcount", rows.length + 1);
   $("grid").scrollTop = 0;
@@ -156,13 +161,17 @@ function makeRow(r, at) {
   made.onclick = () => (ran ? pick(r, true) : pickTask(t));
   return made;
 }
-function stepRow(by) {
-  const at = rows.findIndex((r) => r === state.picked || (r >= m.n && state.picked < 0 && r - m.n === state.task));
-  const next = Math.min(Math.max(at + by, 0), rows.length - 1);
-  if (next < 0) return;
-  const grid = $("grid"), y = next * LINE;
+// Scrolls the table to a row, where it has it.
+function reveal(r) {
+  const grid = $("grid"), y = rows.indexOf(r) * LINE;
+  if (y < 0) return;
   if (y < grid.scrollTop) grid.scrollTop = y;
   if (y + 2 * LINE > grid.scrollTop + grid.clientHeight) grid.scrollTop = y + 2 * LINE - grid.clientHeight;
+}
+function stepRow(by) {
+  const at = rows.indexOf(state.picked >= 0 ? state.picked : state.task >= 0 ? m.n + state.task : -1);
+  const next = Math.min(Math.max(at + by, 0), rows.length - 1);
+  if (next < 0) return;
   if (rows[next] < m.n) pick(rows[next], true);
   else pickTask(rows[next] - m.n);
 }
