@@ -20,7 +20,8 @@ def pack_lanes(worker: Ints, start_ns: Ints, end_ns: Ints, n_workers: int) -> tu
     """Give each attempt the lowest lane of its worker that is free when it starts.
 
     Greedy interval partitioning, which takes as many lanes as ever run at once and no more. An attempt that starts
-    when another ends may have its lane; so may those of no duration at one instant share one.
+    when another ends may have its lane. One of no duration counts at its instant, so that it is not drawn over another;
+    those of one instant may share a lane.
 
     Args:
         worker, start_ns, end_ns: (n,) of the attempts, in the order of their starts.

@@ -127,7 +127,7 @@ def _draw_attempts(scene: Scene, ax: Axes, color_by: str) -> None:
         ax.add_collection(LineCollection(list(links), colors=EDGE_COLOR, linewidths=0.9, zorder=4), autolim=False)
     if n <= MOST_NAMES:
         _write_names(scene, ax, start, end, colors[class_of])
-    ax.set_ylim(float(scene.first_row[-1]), 0.0)
+    ax.set_ylim(float(scene.first_row[-1]) or 1.0, 0.0)
     _name_workers(scene, ax, scene.first_row)
 
 
