@@ -316,7 +316,7 @@ def test_a_trace_is_as_perfetto_wants_it(seed, tmp_path):
     plan.save_trace(tmp_path / "trace.json", title="night")
     trace = json.loads((tmp_path / "trace.json").read_bytes())
     check_trace(trace, plan)
-    total = [e for e in trace["traceEvents"] if e["ph"] == "C" and e["name"] == "cores in use" and e["pid"] == 7]
+    total = [e for e in trace["traceEvents"] if e["ph"] == "C" and e["name"] == "cores" and e["pid"] == 7]
     columns = plan.columns
     for e in total:
         running = (columns["start_ns"] <= round(e["ts"] * 1e3)) & (round(e["ts"] * 1e3) < columns["end_ns"])

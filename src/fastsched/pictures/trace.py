@@ -5,7 +5,7 @@ workers in a process of their own, and for each worker in its own. The critical 
 microseconds from the start; what is less than one stands behind the point.
 
 Perfetto makes threads of (process, thread) and calls one whose number is that of its process the main one, so numbers
-are given out once, processes first.
+are given out once, processes first. It calls a counter by its name and that of its argument.
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
 
@@ -137,17 +137,19 @@ def _count(scene: Scene, pid: int, attempts: Any) -> Iterator[Event]:
     for k, resource in enumerate(scene.resources):
         if not scene.capacity[:, k].any():
             continue  # nobody has any, so nothing is in use
-        name, part = ("cores in use", 1000) if resource == "cpu_millicores" else (f"{plain(resource)} in use", 1)
+        name, part = ("cores", 1000) if resource == "cpu_millicores" else (plain(resource), 1)
         changed = np.diff(held[:, k], prepend=-1) != 0
         for time, amount in zip(times[changed].tolist(), held[changed, k].tolist()):
             yield {"ph": "C", "name": name, "pid": pid, "ts": time / US, "args": {"in use": amount / part}}
 
 
 def _marks(scene: Scene) -> Iterator[Event]:
-    """The end, and where no schedule can end before."""
+    """The end, and where no schedule can end before: in a thread of its own, beside the counters of all workers."""
+    thread = {"pid": len(scene.worker_ids) + 1, "tid": len(scene.worker_ids) + 2 + int(scene.first_row[-1])}
+    yield {"ph": "M", "name": "thread_name", **thread, "args": {"name": "bounds"}}
     for name, time in (
         (f"lower bound ({plain(scene.bound_by)})", scene.lower_bound_ns),
         ("makespan", scene.makespan_ns),
     ):
         if time:
-            yield {"ph": "i", "s": "g", "name": name, "pid": len(scene.worker_ids) + 1, "tid": 0, "ts": time / US}
+            yield {"ph": "i", "s": "t", "name": name, **thread, "ts": time / US}
