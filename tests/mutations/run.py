@@ -45,6 +45,8 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "ranks": ("order",),
     "plan": ("planner",),
     "history": ("earlier",),
+    **dict.fromkeys(("lanes", "usage", "waits", "page", "trace", "sketch", "files", "options"), ("pictures",)),
+    "_export": ("table",),
     "_graphs": ("planner",),
     "state": ("state_machine",),
     "loop": ("offers", "scheduler", "resume", "clients", "simulation"),

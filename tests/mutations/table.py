@@ -10,6 +10,7 @@ from __future__ import annotations
 from .entry import Mutation
 from .history_table import HISTORY_MUTATIONS
 from .live_table import LIVE_MUTATIONS
+from .picture_table import PICTURE_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
 
@@ -1263,3 +1264,4 @@ CORE_MUTATIONS = (
     ),
 )
 MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS + HISTORY_MUTATIONS
+MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS + PICTURE_MUTATIONS
