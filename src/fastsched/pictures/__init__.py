@@ -39,7 +39,7 @@ class Pictured:
 
         Args:
             path: a file to write, its kind by its suffix (.png, .svg, .pdf). Without it the figure is one of
-                `matplotlib.pyplot`'s, which `plt.show()` shows.
+                `matplotlib.pyplot`'s, which `plt.show()` shows; a notebook shows what is returned.
             ax: draw on these axes: one for the Gantt chart alone, or two for it and for utilisation.
             color_by: `group` (ids that differ in their numbers alone have one colour) or `status`.
 

@@ -77,13 +77,18 @@ def plot(scene: Scene, path: str | os.PathLike[str] | None, ax: Any, color_by: s
 
 
 def _new_figure(scene: Scene, shown: bool, dense: bool) -> tuple[Figure, Axes, Axes]:
-    """A figure with two axes; one of pyplot's, where it is not written to a file."""
+    """A figure with two axes; one of pyplot's, where it is not written to a file.
+
+    A notebook shows what a cell answers, and all that pyplot has as well; so pyplot forgets it there, to be seen once.
+    """
     rows = 40 if dense else int(scene.first_row[-1])
     size = (11.0, 2.9 + min(6.0, max(1.0, 0.24 * rows)))
     if shown:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=size, layout="constrained")
+        if "inline" in plt.get_backend():
+            plt.close(figure)
     else:
         from matplotlib.figure import Figure
 
