@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastsched import MissingExtraError, Task, TaskGraph, Worker, schedule
+from fastsched import MissingExtraError, Policy, Task, TaskGraph, Worker, schedule
 from fastsched.cli import main
 from fastsched.pictures.axis import tick_label, tick_step, ticks
 from fastsched.pictures.lanes import pack_lanes
@@ -112,6 +112,17 @@ def test_what_attempts_waited_for_is_what_the_plan_says(seed):
             # Only what no end on this worker let in: a plan starts things when something ends, there or elsewhere.
             ends_here = [q.end for q in placements if q.worker_id == p.worker_id and q.end > q.start]
             assert not [end for end in ends_here if waits.ready_ns[i] / 1e9 <= end <= p.start], f"seed {seed}: {p}"
+
+
+def test_a_wait_for_something_else_than_room_names_nobody():
+    """The other worker was free for long before the retry was ready; it waited for its back-off."""
+    tasks = [Task("flaky", "x", duration=5), Task("short", "x", duration=1)]
+    workers = [Worker("w1", 1, 512), Worker("w2", 1, 512)]
+    plan = schedule(tasks, workers, outcome=lambda t, w, n: t == "short" or n > 1, policy=Policy(backoff=10, jitter=0))
+    retry = [(p.task_id, p.attempt, p.start) for p in plan.placements].index(("flaky", 2, 15.0))
+    assert plan.placements[retry].worker_id == "w2"
+    waits = plan._scene("").waits
+    assert (waits.ready_ns[retry], waits.after[retry], waits.freed_by[retry]) == (5_000_000_000, 0, -1)
 
 
 def test_ids_that_differ_in_numbers_alone_are_one_group():
