@@ -155,7 +155,7 @@ def test_plan_with_workers_of_other_places(capsys):
         ("٤x٤G", "is not a shape"),
     ],
 )
-def test_shapes_that_make_no_sense_are_usage_errors(capsys, shape, said):
+def test_patterns_that_make_no_sense_are_usage_errors(capsys, shape, said):
     file = write("job.json", [task("a")])
     err = usage_error(capsys, "plan", file, "-w", shape)
     assert said in err and err.startswith("usage: fastsched plan FILE")

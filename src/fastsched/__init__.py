@@ -1,7 +1,7 @@
 """fastsched plans and runs graphs of commands: dependencies, cores, memory, priorities, retries."""
 
 from ._version import __version__ as __version__
-from .against import Comparison, TaskDelay
+from .against import Delays, TaskDelay
 from .bottleneck import Bottleneck
 from .errors import (
     ClosedError,
@@ -32,7 +32,7 @@ __all__ = [
     "Attempt",
     "Bottleneck",
     "ClosedError",
-    "Comparison",
+    "Delays",
     "Estimate",
     "FailureModel",
     "FastschedError",

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "Course", "Made", "TaskDelay", "compare", "make_course"]
+__all__ = ["Delays", "Course", "Made", "TaskDelay", "compare", "make_course"]
 
 NS = 1_000_000_000
 Int64s = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ class TaskDelay(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Delays:
     """A run against a plan.
 
     Attributes:
@@ -77,7 +77,7 @@ class Comparison:
         return self.actual_makespan - self.planned_makespan
 
     def __repr__(self) -> str:
-        return f"<Comparison: {self.actual_makespan:g} s, planned {self.planned_makespan:g} s>"
+        return f"<Delays: {self.actual_makespan:g} s, planned {self.planned_makespan:g} s>"
 
 
 class Made(NamedTuple):
@@ -160,7 +160,7 @@ def _take_apart(ready: int, attempts: Sequence[Made]) -> tuple[int, int, int, in
     return ready, attempts[0].start_ns - ready, retried, lost, last.end_ns - last.start_ns
 
 
-def compare(task_ids: Sequence[str], planned: Course, actual: Course) -> Comparison:
+def compare(task_ids: Sequence[str], planned: Course, actual: Course) -> Delays:
     """Put two sides of the same tasks beside each other."""
     chain = _realised_chain(actual)
     planned_ns, actual_ns = int(planned.end.max(initial=0)), int(actual.end.max(initial=0))
@@ -183,7 +183,7 @@ def compare(task_ids: Sequence[str], planned: Course, actual: Course) -> Compari
         *(_seconds(getattr(actual, name) - getattr(planned, name), both) for name in pieces),
         [task_ids[j] if j >= 0 else None for j in actual.binding.tolist()],
     ]
-    return Comparison(
+    return Delays(
         planned_ns / NS,
         actual_ns / NS,
         tuple(task_ids[i] for i in chain),

@@ -348,7 +348,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--workers", metavar="FILE", help="workers from this file instead of the job file's")
     instead.add_argument(
         "-w",
-        dest="shapes",
+        dest="patterns",
         metavar="[N:]CORESxMEMORY",
         action="extend",
         nargs="+",

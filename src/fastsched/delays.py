@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .against import Comparison, TaskDelay
+from .against import Delays, TaskDelay
 from .gantt import show_seconds
 from .history import Measurements
 from .model import DEFAULT_MEMORY_MB, Task
 from .names import fit_width, show_name, width_of
+from .patterns import shape_of
 from .progress import count
 from .report import show_path
-from .shapes import shape_of
 
 __all__ = [
     "SHOWN_DELAYS",
@@ -50,7 +50,7 @@ class MemoryAsked(NamedTuple):
     stated: bool
 
 
-def comparison_as_json(compared: Comparison) -> dict[str, Any]:
+def comparison_as_json(compared: Delays) -> dict[str, Any]:
     """All of it, for a program."""
     return {
         "planned_makespan": compared.planned_makespan,
@@ -62,7 +62,7 @@ def comparison_as_json(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def print_comparison(compared: Comparison) -> None:
+def print_comparison(compared: Delays) -> None:
     """The whole against the plan, in some lines."""
     how = "shorter" if compared.delay < 0 else "longer"
     print(

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from .shapes import shape_of
+from .patterns import shape_of
 
 __all__ = ["Command", "Estimate", "Knowledge", "Measured"]
 

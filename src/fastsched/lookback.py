@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .against import Comparison
+from .against import Delays
 from .delays import (
     SHOWN_DELAYS,
     MemoryAsked,
@@ -124,7 +124,7 @@ class Beside(NamedTuple):
     `known`: whether any duration was known when it began.
     """
 
-    compared: Comparison | None
+    compared: Delays | None
     memory: list[MemoryAsked]
     known: bool
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graphs import bottom_levels
-from .against import Comparison, Made, compare, make_course
+from .against import Delays, Made, compare, make_course
 from .bottleneck import Bottleneck, find_bottleneck
 from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
@@ -488,11 +488,11 @@ class Run(_Outcome):
         """
         raise_for_wrongs(self.plan, self.task_ids, self.worker_ids, expected=False, open_ends=self.interrupted)
 
-    def against(self, plan: _Outcome | Iterable[Placement]) -> Comparison:
+    def against(self, plan: _Outcome | Iterable[Placement]) -> Delays:
         """This run beside a plan of the same tasks: a `Schedule`, the placements of one, or another run.
 
         Returns:
-            A `Comparison`: how late every task was and the whole, and for what, so that the parts add up.
+            A `Delays`: how late every task was and the whole, and for what, so that the parts add up.
 
         Raises:
             ValueError: where none of the tasks of this run is in the plan.

@@ -121,7 +121,7 @@ HISTORY_MUTATIONS = (
     ),
     Mutation(
         "script-is-a-path",
-        "shapes.py",
+        "patterns.py",
         "is_program = program in CARRIERS",
         "is_program = False",
         "all that Python runs is taken for the same work",

@@ -17,7 +17,7 @@ import msgspec
 from ..errors import FormatError
 from ..model import AMOUNT_LIMIT, Task, Worker
 from ..names import show_value
-from ..shapes import CARRIERS
+from ..patterns import CARRIERS
 from . import Job
 
 __all__ = ["read"]

@@ -19,7 +19,7 @@ import msgspec
 
 from ..errors import FastschedError, FormatError, HistoryWarning, JournalLocked
 from ..history import Measurements, RunMeasured, measure
-from ..shapes import shape_of
+from ..patterns import shape_of
 from .folder import RUNS, find_run, is_run, last_held_ns
 from .journal import database_name
 from .record import LAST

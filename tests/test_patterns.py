@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fastsched.shapes import shape_of
+from fastsched.patterns import shape_of
 
 SHAPES = {
     "python fit.py --fold 3 --out /tmp/a/fold3.bin": "python fit.py --fold {n} --out {path}.bin",
