@@ -239,8 +239,12 @@ class PlanProgress:
 
     def __call__(self, ended: int, total: int) -> None:
         """Say how many tasks have their place, if it is time."""
+        self.tell(lambda: f"planning: {ended:,} of {count(total, 'task')}, {100 * ended // max(1, total)} %")
+
+    def tell(self, make_text: Callable[[], str]) -> None:
+        """Say it, if it is time."""
         if time.monotonic() - self.last >= (TERMINAL_PROGRESS_S if self.on_terminal else PLAIN_PROGRESS_S):
-            self.say(f"planning: {ended:,} of {count(total, 'task')}, {100 * ended // max(1, total)} %")
+            self.say(make_text())
 
     def say(self, text: str) -> None:
         """Say it: at once on a terminal, elsewhere only where the last line is old."""
