@@ -5,11 +5,12 @@ It decides and computes nothing but widths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .compare import Comparison, Outline
-from .curve import draw_columns, draw_histogram
+from .curve import draw_columns, draw_histogram, show_finely
 from .gantt import SIGNS, show_seconds
 from .names import fit_width, show_name, width_of
 from .progress import count
@@ -32,8 +33,7 @@ __all__ = [
 
 SHOWN_TRIALS = 5
 SHOWN_CRITICAL = 5
-LONGEST_NAME = 40
-UNITS = {"workers": "workers", "cores": "cores", "memory": "MB"}
+LEAST_NAME, LONGEST_NAME = 12, 40
 
 
 # ---------------------------------------------------------------- size
@@ -139,51 +139,63 @@ def sizing_as_json(sizing: Sizing) -> dict[str, Any]:
 
 def print_variation(title: str, variation: Variation, n_tasks: int, width: int) -> None:
     """A table, a curve, and where more is of little use."""
-    what = variation.what
-    print(f"{show_name(title)}: {count(n_tasks, 'task')}, {what} from {variation.points[0].value:g} to "
-          f"{variation.points[-1].value:g}\n")  # fmt: skip
-    priced = any(point.price is not None for point in variation.points)
-    names = list(dict.fromkeys(name for point in variation.points for name in point.utilisation))
-    head = [what, *(["workers"] if what != "workers" and what not in UNITS else []), "makespan", "lower bound", "above"]
-    head += [RESOURCE_WORDS.get(name, name) for name in names] + (["price"] if priced else []) + [""]
-    rows = [row_of(point, variation, len(head), names, priced) for point in variation.points]
-    print_table(head, rows, width, left=(len(head) - 1,))
-    marks = [(p.value, word) for p, word in ((variation.knee, "knee"), (variation.enough, "enough")) if p is not None]
+    what, points = variation.what, variation.points
+    first, last = (show_value(what, point.value) for point in (points[0], points[-1]))
+    print(f"{show_name(title)}: {count(n_tasks, 'task')}, {show_name(what)} from {first} to {last}\n")
+    # Columns as they are wanted: what it is called, and a point in it.
+    columns: list[tuple[str, Callable[[Point], str]]] = [(what, lambda point: show_value(what, point.value))]
+    if what != "workers" and len({point.n_workers for point in points}) > 1:
+        columns.append(("workers", lambda point: f"{point.n_workers:,}"))
+    columns += [
+        ("makespan", lambda point: show_time(point.makespan)),
+        ("lower bound", lambda point: show_time(point.lower_bound)),
+        ("above", lambda point: "-" if point.gap is None else f"{point.gap:.1%}"),
+    ]
+    for name in dict.fromkeys(name for point in points for name in point.utilisation):
+        columns.append((RESOURCE_WORDS.get(name, name), partial(show_share, name)))
+    if any(point.price is not None for point in points):
+        columns.append(("price", lambda point: "-" if point.price is None else show_price(point.price)))
+    columns.append(("", lambda point: remark(point, variation)))
+    table = [[show(point) for _, show in columns] for point in points]
+    print_table([name for name, _ in columns], table, width, left=(len(columns) - 1,))
+    marked = [(variation.knee, "knee"), (variation.enough, "enough")]
     chart = draw_columns(
-        [point.value for point in variation.points],
-        [point.makespan for point in variation.points],
-        [point.lower_bound for point in variation.points],
+        [point.value for point in points],
+        (first, last),
+        [point.makespan for point in points],
         width,
-        marks=marks,
-        ascii_only=not can_print("█░│─"),
+        marks=[(point.value, word) for point, word in marked if point is not None],
+        ascii_only=not can_print("".join(SIGNS)),
     )
     if chart:
         print("\n" + "\n".join(chart))
+    meant = {"knee": "farthest below the line from the first to the last", "enough": "within 5 % of the shortest here"}
     print()
-    if variation.knee is not None:
-        print(
-            "\n".join(
-                wrap(f"knee at {variation.knee.value:g}: farthest below the line from the first to the last", width)
-            )
-        )
-    if variation.enough is not None:
-        print("\n".join(wrap(f"enough at {variation.enough.value:g}: within 5 % of the shortest here", width)))
+    for point, word in marked:
+        if point is not None:
+            print("\n".join(wrap(f"{word} at {show_value(what, point.value)}: {meant[word]}", width)))
 
 
-def row_of(point: Point, variation: Variation, columns: int, names: Sequence[str], priced: bool) -> list[str]:
-    """One point as a row of the table."""
-    counted = [f"{point.n_workers:,}"] if columns > 5 + len(names) + priced else []
-    if point.makespan is None or point.lower_bound is None:
-        note = f"{count(point.n_failed, 'task')} cannot run"
-        return [f"{point.value:g}", *counted, "-", "-", "-", *["-"] * len(names), *(["-"] if priced else []), note]
-    above = point.makespan / point.lower_bound - 1 if point.lower_bound else 0.0
-    note = " ".join(word for word, p in (("knee", variation.knee), ("enough", variation.enough)) if p is point)
-    price = ["-" if point.price is None else show_price(point.price)] if priced else []
-    shares = [f"{point.utilisation.get(name, 0.0):.1%}" for name in names]
-    return [
-        f"{point.value:g}", *counted, show_seconds(point.makespan), show_seconds(point.lower_bound), f"{above:.1%}",
-        *shares, *price, note,
-    ]  # fmt: skip
+def remark(point: Point, variation: Variation) -> str:
+    """What is remarkable about a point."""
+    if point.n_failed:
+        return f"{count(point.n_failed, 'task')} cannot run"
+    return ", ".join(word for word, p in (("knee", variation.knee), ("enough", variation.enough)) if p is point)
+
+
+def show_time(seconds: float | None) -> str:
+    """A time that is known, or a stroke."""
+    return "-" if seconds is None else show_seconds(seconds)
+
+
+def show_share(name: str, told: Point | Outline) -> str:
+    """How much of a resource is held."""
+    return f"{told.utilisation[name]:.1%}" if name in told.utilisation else "-"
+
+
+def show_value(what: str, value: float) -> str:
+    """A value of what was varied."""
+    return show_capacity("memory_mb", int(value)) if what == "memory" else f"{value:g}"
 
 
 def variation_as_rows(variation: Variation) -> list[dict[str, Any]]:
@@ -203,51 +215,60 @@ def print_comparison(comparison: Comparison, n_moves: int, width: int) -> None:
     """A row for each plan, the best marked; and what moved the most against it."""
     outlines = comparison.outlines
     best = comparison[comparison.best]
-    names = list(dict.fromkeys(name for outline in outlines for name in outline.utilisation))
-    priced = any(outline.price is not None for outline in outlines)
-    failing = any(outline.n_failed for outline in outlines)
-    head = ["", "", "makespan", "longer", "lower bound", "above"]
-    head += [RESOURCE_WORDS.get(name, name) for name in names] + (["price"] if priced else [])
-    head += (["failed"] if failing else []) + (["elsewhere"] if len(outlines) > 1 else [])
-    rows = []
-    for outline in outlines:
-        longer = "" if outline is best else f"{outline.makespan / best.makespan - 1:+.1%}" if best.makespan else "-"
-        row = ["*" if outline is best else "", label(outline), show_seconds(outline.makespan), longer,
-               show_seconds(outline.lower_bound), "-" if outline.gap is None else f"{outline.gap:.1%}"]  # fmt: skip
-        row += [f"{outline.utilisation[name]:.1%}" if name in outline.utilisation else "-" for name in names]
-        row += ["-" if outline.price is None else show_price(outline.price)] if priced else []
-        row += [f"{outline.n_failed:,}"] if failing else []
-        row += [f"{comparison.n_elsewhere(outline.name):,}" if outline is not best else ""] if len(outlines) > 1 else []
-        rows.append(row)
-    print_table(head, rows, width, left=(0, 1))
-    for outline in outlines:
-        moves = comparison.moves(outline.name, count=n_moves)
-        if outline is best or not moves:
-            continue
-        total = comparison.n_moved(outline.name)
-        print(f"\n{label(outline)} against {label(best)}: {count(total, 'task')} at another time")
-        print_table(
-            ("", "starts", "there", "later", "on", "there"),
-            [
-                (
-                    show_name(move.task_id)[:LONGEST_NAME],
-                    "-" if move.start is None else show_seconds(move.start),
-                    "-" if move.other_start is None else show_seconds(move.other_start),
-                    f"{'-' if move.later < 0 else '+'}{show_seconds(abs(move.later))}",
-                    show_name(move.worker_id or "-"),
-                    show_name(move.other_worker_id or "-"),
-                )
-                for move in moves
-            ],
-            width,
-            left=(0, 4, 5),
+    columns: list[tuple[str, Callable[[Outline], str]]] = [
+        ("makespan", lambda outline: show_seconds(outline.makespan)),
+        ("longer", lambda outline: show_longer(outline, best)),
+        ("lower bound", lambda outline: show_seconds(outline.lower_bound)),
+        ("above", lambda outline: "-" if outline.gap is None else f"{outline.gap:.1%}"),
+    ]
+    for name in dict.fromkeys(name for outline in outlines for name in outline.utilisation):
+        columns.append((RESOURCE_WORDS.get(name, name), partial(show_share, name)))
+    if any(outline.price is not None for outline in outlines):
+        columns.append(("price", lambda outline: "-" if outline.price is None else show_price(outline.price)))
+    if any(outline.n_failed for outline in outlines):
+        columns.append(("failed", lambda outline: f"{outline.n_failed:,}"))
+    table = [[show(outline) for _, show in columns] for outline in outlines]
+    head = [name for name, _ in columns]
+    taken = sum(2 + max(map(width_of, column)) for column in zip(head, *table)) + 5
+    room = max(LEAST_NAME, width - taken)
+    names = [("*" if outline is best else "", label(outline, room)) for outline in outlines]
+    print_table(["", "", *head], [[*name, *row] for name, row in zip(names, table)], width, left=(0, 1))
+    for outline in outlines if n_moves else ():
+        if outline is not best and comparison.n_moved(outline.name):
+            print_moves(comparison, outline, best, n_moves, width)
+
+
+def print_moves(comparison: Comparison, outline: Outline, best: Outline, n_moves: int, width: int) -> None:
+    """The tasks that moved the most between two plans."""
+    moved, elsewhere = comparison.n_moved(outline.name), comparison.n_elsewhere(outline.name)
+    told = f"{count(moved, 'task')} at another time, {elsewhere:,} on another worker"
+    pair = f"{label(outline, LONGEST_NAME)} against {label(best, LONGEST_NAME)}"
+    print("\n" + "\n".join(wrap(f"{pair}: {told}", width)))
+    rows = [
+        (
+            fit_width(show_name(move.task_id), min(LONGEST_NAME, width_of(show_name(move.task_id))), "..."),
+            show_time(move.start),
+            show_time(move.other_start),
+            f"{'-' if move.later < 0 else '+'}{show_seconds(abs(move.later))}",
+            show_name(move.worker_id or "-"),
+            show_name(move.other_worker_id or "-"),
         )
+        for move in comparison.moves(outline.name, count=n_moves)
+    ]
+    print_table(("", "starts", "there", "later", "on", "there"), rows, width, left=(0, 4, 5))
 
 
-def label(outline: Outline) -> str:
+def show_longer(outline: Outline, best: Outline) -> str:
+    """How much longer it is than the best."""
+    if outline is best:
+        return ""
+    return f"{outline.makespan / best.makespan - 1:+.1%}" if best.makespan else "-"
+
+
+def label(outline: Outline, room: int) -> str:
     """Its name, in part where it is long."""
     name = show_name(outline.name)
-    return name if width_of(name) <= LONGEST_NAME else fit_width(name, LONGEST_NAME, "...")
+    return name if width_of(name) <= room else fit_width(name, room, "...")
 
 
 def comparison_as_json(comparison: Comparison, n_moves: int) -> dict[str, Any]:
@@ -271,14 +292,14 @@ def print_risk(risk: Risk, deadline: float | None, width: int) -> None:
     """Quantiles, chances, a histogram, and the tasks that it hangs on."""
     samples = f"{len(risk.makespans_ns):,} samples, seed {risk.seed}"
     print(f"\nif durations vary by {100 * risk.spread:.4g} % ({samples})\n")
-    told = [f"{name} {show_seconds(seconds)}" for name, seconds in risk.quantiles.items()]
+    told = [f"{name} {show_finely(seconds)}" for name, seconds in risk.quantiles.items()]
     rows = [
         ("makespan", ", ".join(told)),
-        ("mean", f"{show_seconds(risk.mean)}; {show_seconds(risk.expected)} if all goes as expected"),
+        ("mean", f"{show_finely(risk.mean)}; {show_finely(risk.expected)} if all goes as expected"),
     ]
-    rows.append(("as expected", f"{risk.chance(risk.expected):.1%} end within {show_seconds(risk.expected)}"))
+    rows.append(("as expected", f"{risk.chance(risk.expected):.1%} end within {show_finely(risk.expected)}"))
     if deadline is not None:
-        rows.append(("deadline", f"{risk.chance(deadline):.1%} end within {show_seconds(deadline)}"))
+        rows.append(("deadline", f"{risk.chance(deadline):.1%} end within {show_finely(deadline)}"))
     critical = [f"{show_name(task_id)} {share:.0%}" for task_id, share in risk.most_critical(SHOWN_CRITICAL)]
     rows.append(("critical", "most often waited for: " + (", ".join(critical) or "none")))
     print_rows(rows, width)

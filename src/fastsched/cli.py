@@ -56,7 +56,7 @@ from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings, compile_bot
 from .slurm import MARGIN_S, sbatch_script
 from .units import read_megabytes, read_seconds
 from .verbs import ENGINE_HELP, RUN_HELP, add_format, add_verbs, engine, past_run
-from .whatif import add_comparing, add_plan_questions, add_sizing, answer_questions, do_vary, write_csv
+from .whatif import add_comparing, add_plan_questions, add_sizing, answer_questions, do_vary, join_tries, write_csv
 
 __all__ = ["main"]
 
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def carry_out(argv: Sequence[str] | None) -> int:
     """What `main` does, where somebody reads what it prints."""
-    arguments, unknown = build_parser().parse_known_args(argv)
+    arguments, unknown = build_parser().parse_known_args(join_tries(sys.argv[1:] if argv is None else argv))
     if unknown:
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:

@@ -32,6 +32,7 @@ __all__ = ["Point", "Variation", "find_knee", "vary"]
 
 NS = 1_000_000_000
 NEAR_BEST = Fraction(105, 100)
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))  # of the axis
 WORKERS, CORES, MEMORY = "workers", "cores", "memory"
 
 
@@ -55,6 +56,11 @@ class Point:
     utilisation: dict[str, float]
     price_per_hour: float | None
     price: float | None
+
+    @property
+    def gap(self) -> float | None:
+        """The share by which the makespan is above the bound, where there is one."""
+        return self.makespan / self.lower_bound - 1 if self.makespan is not None and self.lower_bound else None
 
 
 @dataclass(frozen=True)
@@ -84,18 +90,22 @@ class Variation:
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()
         values = [point.value for point in known]
-        axes.plot(values, [point.makespan for point in known], marker="o", markersize=3, label="makespan")
-        axes.plot(values, [point.lower_bound for point in known], linestyle="--", color="grey", label="lower bound")
+        longest = max((point.makespan or 0.0 for point in known), default=0.0)
+        unit, per = next((pair for pair in UNITS if longest >= 2 * pair[1]), UNITS[-1])
+        makespans = [(point.makespan or 0.0) / per for point in known]
+        bounds = [(point.lower_bound or 0.0) / per for point in known]
+        axes.plot(values, makespans, marker="o", markersize=3, label="makespan")
+        axes.plot(values, bounds, linestyle="--", color="grey", label="lower bound")
         for point, name in ((self.knee, "knee"), (self.enough, "within 5 % of the best")):
             if point is not None and point.makespan is not None:
                 axes.plot(
-                    [point.value], [point.makespan], "s", markerfacecolor="none", markersize=9,
+                    [point.value], [point.makespan / per], "s", markerfacecolor="none", markersize=9,
                     label=f"{name}: {point.value:g}",
                 )  # fmt: skip
         axes.set_xlabel({WORKERS: "workers", CORES: "cores of each worker", MEMORY: "MB of each worker"}.get(
             self.what, self.what
         ))  # fmt: skip
-        axes.set_ylabel("makespan (s)")
+        axes.set_ylabel(f"makespan ({unit})")
         axes.set_ylim(bottom=0)
         if known and all(point.price is not None for point in known):
             right = axes.twinx()

@@ -29,7 +29,6 @@ from .answers import (
 )
 from .compare import compare
 from .engines.local import this_machine
-from .errors import FormatError
 from .formats import Job, load, load_plan, load_shapes, load_workers
 from .gantt import show_seconds
 from .model import Worker
@@ -46,12 +45,22 @@ from .units import read_megabytes, read_seconds
 from .vary import vary
 from .verbs import add, add_format, past_run
 
-__all__ = ["Answer", "add_comparing", "add_plan_questions", "add_sizing", "answer_questions", "do_vary", "write_csv"]
+__all__ = [
+    "Answer",
+    "add_comparing",
+    "add_plan_questions",
+    "add_sizing",
+    "answer_questions",
+    "do_vary",
+    "join_tries",
+    "write_csv",
+]
 
 COMPLETED, TASK_FAILED, INTERRUPTED = 0, 1, 130
 MOST_SECONDS = 10**9
 MOST_POINTS = 100_000
-RANGE = re.compile(r"([^=\s]+(?:,\w+=\d+)*)=([\d.]+[KMGT]?)(?:\.\.([\d.]+[KMGT]?))?(?::([\d.]+[KMGT]?))?", re.ASCII)
+END = r"(\d+(?:\.\d+)?[KMGT]?)"
+RANGE = re.compile(rf"([^=\s]+(?:,\w+=\d+)*)={END}(?:\.\.{END})?(?::{END})?", re.ASCII)
 ReadShape = Callable[[str], tuple[int, Worker]]
 
 
@@ -113,12 +122,33 @@ def add_comparing(commands: Any, read_shape: ReadShape) -> None:
         help="a way to plan the job file: 'rank=fifo fit=best-fit', '-w 10:4x16G', '--workers FILE'; again and again. "
         "Without any, every rank and every fit is tried",
     )
+    parser.add_argument("--workers", metavar="FILE", help="workers of every way that names none itself")
+    parser.add_argument(
+        "-w",
+        dest="shapes",
+        metavar="[N:]CORESxMEMORY",
+        action="extend",
+        nargs="+",
+        type=read_shape,
+        help="likewise, by shape, as for `plan`",
+    )
     add_prices(parser, required=False)
     parser.add_argument(
         "--moves", type=whole, default=3, metavar="N", help="tasks that are told of (default: %(default)s)"
     )
     parser.add_argument("--width", type=positive, help="columns (default: the terminal's)")
     add_format(parser)
+
+
+def join_tries(words: Sequence[str]) -> list[str]:
+    """The words of the command line, with each --try and what it says as one: that may begin with an option itself."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--try" and joined[0] == "compare":
+            joined[-1] = f"--try={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def add_plan_questions(parser: argparse.ArgumentParser) -> None:
@@ -394,7 +424,7 @@ def do_compare(arguments: argparse.Namespace) -> int:
             graph = TaskGraph(job.tasks)
             for words in arguments.tries or every_way():
                 way = read_try(arguments, words)
-                label = unused(f"{name}: {words}" if several else words or "as it is", plans)
+                label = unused(f"{name}: {words}" if several else words, plans)
                 progress.tell(lambda label=label: f"planning {label}")  # type: ignore[misc]
                 plans[label] = schedule(graph, workers_of(arguments, way, job), rank=way.rank, fit=way.fit)
     comparison = compare(plans, prices=prices_of(arguments))
@@ -446,14 +476,13 @@ def read_try(arguments: argparse.Namespace, words: str) -> argparse.Namespace:
 def workers_of(
     arguments: argparse.Namespace, way: argparse.Namespace, job: Job
 ) -> Iterable[Worker | Mapping[str, Any]]:
-    """The workers of a way to plan: its own, the job file's, or this machine."""
-    if way.workers and way.shapes:
-        arguments.parser.error("argument --try: --workers and -w both name the workers; give one of them")
-    if way.workers:
-        return load_workers(way.workers)
-    if way.shapes:
-        workers = [worker for times, worker in way.shapes for _ in range(times)]
+    """The workers of a way to plan: its own, those of all, the job file's, or this machine."""
+    chosen = way if way.workers or way.shapes else arguments
+    if chosen.workers and chosen.shapes:
+        arguments.parser.error("--workers and -w both name the workers; give one of them")
+    if chosen.workers:
+        return load_workers(chosen.workers)
+    if chosen.shapes:
+        workers = [worker for times, worker in chosen.shapes for _ in range(times)]
         return [msgspec.structs.replace(worker, worker_id=f"w{i}") for i, worker in enumerate(workers)]
-    if job.workers is None and job.recorded:
-        raise FormatError(arguments.files[0], "it names no workers; give some, as in --try '-w 10:4x16G'")
     return [this_machine()] if job.workers is None else job.workers
