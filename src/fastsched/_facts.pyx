@@ -691,6 +691,7 @@ cdef class Facts(Tables):
         self.n_left = 0
         for task in range(self.n_tasks):
             row = self.row(task)
+            row.missing = missing[task]
             if row.state >= FAILED:
                 continue
             if row.state == RUNNING:
@@ -700,7 +701,6 @@ cdef class Facts(Tables):
             row.state = WAITING
             row.start = row.end = -1
             row.duration = duration[task]
-            row.missing = missing[task]
             row.attempt = 0
             row.worker = -1
             self.n_left += 1

@@ -266,9 +266,12 @@ def show_longer(outline: Outline, best: Outline) -> str:
 
 
 def label(outline: Outline, room: int) -> str:
-    """Its name, in part where it is long."""
+    """Its name; where it is long, its beginning and its end."""
     name = show_name(outline.name)
-    return name if width_of(name) <= room else fit_width(name, room, "...")
+    if width_of(name) <= room:
+        return name
+    tail = name[-(room - 3) // 2 :]
+    return fit_width(name, max(4, room - width_of(tail)), "...") + tail
 
 
 def comparison_as_json(comparison: Comparison, n_moves: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ is 2; an error that nobody foresaw is not.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import math
 import os
@@ -17,8 +16,7 @@ import shlex
 import sys
 import time
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +34,6 @@ from .errors import (
     JournalError,
     MissingExtraError,
     RunInterrupted,
-    UnsatisfiableWarning,
     ValidationError,
 )
 from .events import Event
@@ -46,7 +43,7 @@ from .model import TaskStatus, Worker
 from .names import show_name
 from .planner import FITS, schedule
 from .policy import Policy
-from .progress import CLEAR_LINE, PlanProgress, count, show_progress
+from .progress import PlanProgress, count, short_warnings, show_progress
 from .ranks import RANKS
 from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
 from .runtime.folder import RUNS, find_run, new_run_dir
@@ -437,16 +434,6 @@ def only_here(arguments: argparse.Namespace) -> None:
     """-j is about this machine."""
     if arguments.engine != "local":
         arguments.parser.error("argument -j: it is about this machine; for a cluster, -w or --workers name workers")
-
-
-@contextlib.contextmanager
-def short_warnings() -> Iterator[None]:
-    """Warnings of ours as one line on stderr, without a line of our source."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UnsatisfiableWarning)
-        begin = CLEAR_LINE if sys.stderr.isatty() else ""
-        warnings.showwarning = lambda message, *_, **__: print(f"{begin}fastsched: warning: {message}", file=sys.stderr)
-        yield
 
 
 # ---------------------------------------------------------------- plan

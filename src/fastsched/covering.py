@@ -26,7 +26,10 @@ Counts = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Area:
-    """So much, amount times ns, is asked of workers of some shapes; one of each offers so much, 0 where it may not."""
+    """So much, amount times ns, is asked of workers of some shapes; one of each offers so much, 0 where it may not.
+
+    Where nothing is asked, one of them has to be there all the same.
+    """
 
     asked: int
     offers: tuple[int, ...]
@@ -55,8 +58,8 @@ def find_areas(
             offers = tuple(np.where(shapes, capacity[:, r], 0).tolist())
             if asked and any(offers):
                 areas[Area(asked, offers)] = None
-        if not shapes.all():  # some worker of these has to be there, whatever little its tasks ask for
-            areas[Area(1, tuple(shapes.astype(int).tolist()))] = None
+        if len(tasks):  # some worker of these has to be there, whatever little its tasks ask for
+            areas[Area(0, tuple(shapes.astype(int).tolist()))] = None
     return list(areas)
 
 
@@ -83,7 +86,7 @@ class Cover:
     ) -> None:
         self.areas, self.rates, self.most = areas, tuple(rates), tuple(most)
         self.path, self.deadline, self.hourly, self.unit = path, deadline, hourly, unit
-        self._need = [-(-area.asked // deadline) if deadline else 1 for area in areas]
+        self._need = [max(1, -(-area.asked // max(1, deadline))) for area in areas]
         # For each area, of the shapes from j on: (rate, offer) of the cheapest a unit, and what all of them offer.
         self._best = [[self._cheapest_from(area, j) for area in areas] for j in range(len(rates) + 1)]
         self._rest = [

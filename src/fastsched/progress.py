@@ -9,8 +9,10 @@ import contextlib
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
+from .errors import UnsatisfiableWarning
 from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
 from .gantt import show_seconds
 from .model import Reason
@@ -18,7 +20,7 @@ from .names import show_name
 from .runtime.eta import seconds_left
 from .runtime.session import Session
 
-__all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "show_progress"]
+__all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "short_warnings", "show_progress"]
 
 PLAIN_PROGRESS_S = 2.0
 ESTIMATE_S = 2.0
@@ -255,6 +257,16 @@ class PlanProgress:
         else:
             return
         self.last = time.monotonic()
+
+
+@contextlib.contextmanager
+def short_warnings() -> Iterator[None]:
+    """Warnings of ours as one line on stderr, without a line of our source."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnsatisfiableWarning)
+        begin = CLEAR_LINE if sys.stderr.isatty() else ""
+        warnings.showwarning = lambda message, *_, **__: print(f"{begin}fastsched: warning: {message}", file=sys.stderr)
+        yield
 
 
 def print_line(line: str) -> None:

@@ -34,7 +34,7 @@ from .gantt import show_seconds
 from .model import Worker
 from .plan import Run, Schedule
 from .planner import FITS, TaskGraph, schedule
-from .progress import PlanProgress, count
+from .progress import PlanProgress, count, short_warnings
 from .ranks import RANKS
 from .report import write_json, write_lines
 from .risk import Risk
@@ -253,8 +253,10 @@ def variation(text: str) -> tuple[str, list[float]]:
     what, *ends = match.groups()
     try:
         first, last, step = (None if end is None else amount(what, end) for end in ends)
-    except (ValueError, InvalidOperation) as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error or 'no number'}") from None
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers are wanted; only memory has a unit") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     assert first is not None
     last, step = first if last is None else last, Decimal(1) if step is None else step
     if last < first or step <= 0:
@@ -413,7 +415,7 @@ def do_compare(arguments: argparse.Namespace) -> int:
     """`fastsched compare`."""
     plans: dict[str, Schedule | Run | Mapping[str, Any]] = {}
     several = len(arguments.files) > 1
-    with PlanProgress() as progress:
+    with short_warnings(), PlanProgress() as progress:
         for name in arguments.files:
             progress.tell(lambda name=name: f"reading {name}")  # type: ignore[misc]
             saved = read_saved(name)
@@ -424,7 +426,8 @@ def do_compare(arguments: argparse.Namespace) -> int:
             graph = TaskGraph(job.tasks)
             for words in arguments.tries or every_way():
                 way = read_try(arguments, words)
-                label = unused(f"{name}: {words}" if several else words, plans)
+                told = words if arguments.tries else f"{way.rank} {way.fit}"
+                label = unused(f"{name}: {told}" if several else told, plans)
                 progress.tell(lambda label=label: f"planning {label}")  # type: ignore[misc]
                 plans[label] = schedule(graph, workers_of(arguments, way, job), rank=way.rank, fit=way.fit)
     comparison = compare(plans, prices=prices_of(arguments))
