@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -297,6 +298,22 @@ def test_compare_says_when_nothing_can_run(capsys):
     assert main(["compare", file, "--try", "-w 1x1G"]) == 1
     assert "failed" in capsys.readouterr().out
     assert main(["compare", "none.json"]) == 2
+
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "what-if.md"
+
+
+@pytest.mark.skipif(not DOCS.is_file(), reason="skipped: the documents are not here")
+def test_the_examples_of_the_document_are_true(tmp_path):
+    text = DOCS.read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [line.split("# ", 1)[1] for line in block.splitlines() if "# " in line], (
+        done.stderr
+    )
+    (shapes,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    Path("shapes.toml").write_text(shapes)
+    assert main(["size", wide(), "--deadline", "1h", "--shapes", "shapes.toml"]) == 0
 
 
 # ---------------------------------------------------------------- pictures of text

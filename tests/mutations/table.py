@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .entry import Mutation
 from .live_table import LIVE_MUTATIONS
+from .whatif_table import WHATIF_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
 
@@ -1261,4 +1262,4 @@ CORE_MUTATIONS = (
         "what only a suspected worker could hold is told to have nobody",
     ),
 )
-MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS
+MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS + WHATIF_MUTATIONS
