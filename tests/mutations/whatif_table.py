@@ -18,8 +18,8 @@ WHATIF_MUTATIONS = (
     Mutation(
         "rewound-while-running",
         "_facts.pyx",
-        "            if row.state == RUNNING:\n                self._book_end(task)\n            elif row.state == READY:\n",
-        "            if row.state == READY:\n",
+        "self._book_end(task)\n            elif row.state == READY:\n",
+        "pass\n            elif row.state == READY:\n",
         "a time line that was given up leaves its workers full",
     ),
     Mutation(
@@ -111,8 +111,8 @@ WHATIF_MUTATIONS = (
     Mutation(
         "search-stops-at-the-first",
         "sizing.py",
-        "            if counts is None:\n                exact = False\n            else:\n                self._try(counts, self.best_key)\n",
-        "            exact = exact and counts is not None\n",
+        "                self._try(counts, self.best_key)\n",
+        "                pass\n",
         "sets that could be cheaper are told to have been tried",
     ),
     # vary, compare
