@@ -69,6 +69,7 @@ FLOORS = {
     "report": 10,
     "slurm": 10,
     "answers": 11,
+    "asked": 11,
     "verbs": 11,
     "whatif": 12,
     "cli": 13,

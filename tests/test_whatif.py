@@ -19,6 +19,7 @@ import fastsched
 from fastsched.cli import main
 from fastsched.curve import draw_columns, draw_histogram, show_finely
 from fastsched.names import width_of
+from fastsched.progress import CLEAR_LINE, PlanProgress
 
 posix = pytest.mark.skipif(os.name != "posix", reason="skipped: signals and commands need POSIX")
 
@@ -119,11 +120,19 @@ def test_ctrl_c_gives_the_best_so_far():
     # A line of progress is written some 2 s after its beginning, when there is something to interrupt.
     run = subprocess.Popen([*command, "--shape", *shapes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     line = run.stderr.readline()
-    assert "sizing: " in line and "the best so far" in line
+    assert "sizing: " in line and "best so far: " in line
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130 and "interrupted; this is the best so far" in err
     assert "when it was interrupted" in " ".join(out.split()) and "fastsched plan job.json -w" in out
+
+
+def test_a_line_of_progress_is_not_broken(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    PlanProgress().say("sizing: " + "9" * 90)
+    (line,) = capsys.readouterr().err.replace(CLEAR_LINE, "").splitlines()
+    assert width_of(line) == 39 and line.startswith("sizing: 9")
 
 
 # ---------------------------------------------------------------- plan --vary

@@ -6,6 +6,7 @@ It is told events and never asks for any; nothing here decides or waits.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from .errors import UnsatisfiableWarning
 from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
 from .gantt import show_seconds
 from .model import Reason
-from .names import show_name
+from .names import fit_width, show_name, width_of
 from .runtime.eta import seconds_left
 from .runtime.session import Session
 
@@ -251,6 +252,8 @@ class PlanProgress:
     def say(self, text: str) -> None:
         """Say it: at once on a terminal, elsewhere only where the last line is old."""
         if self.on_terminal:
+            room = shutil.get_terminal_size((100, 24)).columns - 1  # a line that is broken cannot be written over
+            text = text if width_of(text) <= room else fit_width(text, room)
             print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last >= PLAIN_PROGRESS_S:
             print_line(text)
