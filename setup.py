@@ -22,8 +22,10 @@ checked = os.environ.get("FASTSCHED_CHECKED") == "1"
 sanitize = SANITIZE[os.environ.get("FASTSCHED_SANITIZE", "")]
 flags = ["-O3", "-ffp-contract=off", *sanitize] if os.name == "posix" else ["/O2"]
 others = {Path(path).stem: path for path in os.environ.get("FASTSCHED_BUILD", "").split()}
-names = ("_arrow", "_graphs", "_order", "_bounds", "_windows", "_tables", "_facts", "_core", "_timeline", "_read")
-names = ("_arrow", "_export", "_graphs", "_order", "_tables", "_facts", "_core", "_timeline", "_read")
+names = (
+    "_arrow", "_export", "_graphs", "_order", "_bounds", "_windows", "_tables", "_facts", "_core", "_timeline",
+    "_replay", "_read",
+)  # fmt: skip
 rooms = {f"fastsched.{name}": f"src/fastsched/{name}.pyx" for name in names}
 if sys.platform == "linux":
     rooms["fastsched.engines._linux"] = "src/fastsched/engines/_linux.pyx"

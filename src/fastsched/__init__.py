@@ -3,6 +3,7 @@
 from ._version import __version__ as __version__
 from .against import Delays, TaskDelay
 from .bottleneck import Bottleneck
+from .compare import Comparison, compare
 from .errors import (
     ClosedError,
     FastschedError,
@@ -13,6 +14,7 @@ from .errors import (
     PlanInvalid,
     Problem,
     RunInterrupted,
+    SizingError,
     TaskError,
     UnsatisfiableWarning,
     ValidationError,
@@ -23,10 +25,14 @@ from .model import Reason, Task, TaskStatus, Worker
 from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
+from .risk import Risk
 from .runtime.earlier import History
 from .runtime.handles import Handle
 from .runtime.run import run
 from .runtime.scheduler import Scheduler
+from .shapes import Shape
+from .sizing import Sizing, size
+from .vary import Variation, vary
 
 __all__ = [
     "Attempt",
@@ -34,6 +40,7 @@ __all__ = [
     "ClosedError",
     "Delays",
     "Estimate",
+    "Comparison",
     "FailureModel",
     "FastschedError",
     "FormatError",
@@ -48,10 +55,14 @@ __all__ = [
     "Policy",
     "Problem",
     "Reason",
+    "Risk",
     "Run",
     "RunInterrupted",
     "Schedule",
     "Scheduler",
+    "Shape",
+    "Sizing",
+    "SizingError",
     "Task",
     "TaskDelay",
     "TaskError",
@@ -60,8 +71,12 @@ __all__ = [
     "UnsatisfiableWarning",
     "ValidationError",
     "Violation",
+    "Variation",
     "Worker",
     "WorkerEvent",
+    "compare",
     "run",
     "schedule",
+    "size",
+    "vary",
 ]

@@ -39,3 +39,81 @@ cdef inline int64_t draw_exponential(uint64_t seed, uint64_t what, uint64_t whic
         whole += 1
         if whole >= (<int64_t>1 << 61) // mean:
             return <int64_t>1 << 62         # as good as never
+
+
+cdef inline bint draw_root_of_e(uint64_t seed, uint64_t* at) noexcept nogil:
+    # Out: True with probability exp(-1/2): whether the run of falling even draws from 1/2 on has an even length.
+    cdef uint64_t last = <uint64_t>1 << 63, following
+    cdef bint even = True
+    while True:
+        following = draw(seed, 0, at[0])
+        at[0] += 1
+        if following >= last:
+            return even
+        last = following
+        even = not even
+
+
+cdef inline bint draw_falling(uint64_t seed, uint64_t* at, uint64_t k, uint64_t x) noexcept nogil:
+    # In: x, a share of 2**64. Out: True with probability exp(-x (2k + x) / (2k + 2)).
+    cdef uint64_t last = x, following, side
+    cdef bint even = True
+    while True:
+        following = draw(seed, 0, at[0])
+        at[0] += 1
+        if following >= last:
+            return even
+        side = ((draw(seed, 0, at[0]) >> 32) * (2 * k + 2)) >> 32      # of 2k + 2 sides; the last one refuses
+        at[0] += 1
+        if side == 2 * k:                                               # and the one before it accepts a share of x
+            side = 0 if draw(seed, 0, at[0]) < x else 2 * k + 1
+            at[0] += 1
+        if side > 2 * k:
+            return even
+        last = following
+        even = not even
+
+
+cdef inline int64_t draw_normal(uint64_t seed, uint64_t what, uint64_t which) noexcept nogil:
+    # Out: a standard normal draw in units of 2**-28, by comparisons of even ones alone (C. F. F. Karney, Sampling
+    # exactly from the normal distribution, 2016, algorithm N): a whole part k, a fraction x, and a sign.
+    cdef uint64_t at = 0, k, i, x
+    cdef int64_t size
+    seed = draw(seed, what, which)
+    while True:
+        k = 0
+        while draw_root_of_e(seed, &at):
+            k += 1
+        for i in range(k * (k - 1) if k else 0):
+            if not draw_root_of_e(seed, &at):
+                break
+        else:
+            x = draw(seed, 0, at)
+            at += 1
+            for i in range(k + 1):
+                if not draw_falling(seed, &at, k, x):
+                    break
+            else:
+                size = <int64_t>((k << 28) + (x >> 36))
+                return size if draw(seed, 0, at) >> 63 else -size
+
+
+cdef inline int64_t times_exp(int64_t amount, int64_t exponent) noexcept nogil:
+    # In: an amount below 2**61; an exponent in units of 2**-40. Out: amount * e**exponent, but 2**61 - 1 at most; within
+    # 2**-30 of it, or half a unit. The series of e**r for r in [0, ln 2), in units of 2**-32, and a shift.
+    cdef int64_t ln2 = 762123384786, most = (<int64_t>1 << 61) - 1, r, power = <int64_t>1 << 32
+    cdef int64_t n
+    cdef int i
+    exponent = min(max(exponent, -62 * ln2), 62 * ln2) + 63 * ln2       # so that nothing below is negative
+    n = exponent // ln2
+    r = (exponent - n * ln2) >> 10
+    n -= 63
+    for i in range(13, 0, -1):
+        power = (<int64_t>1 << 32) + ((r * power) >> 30) // i
+    amount = <int64_t>(                     # below 2**62; both products fit 64 bits, though not their signed half
+        ((<uint64_t>(amount >> 31) * <uint64_t>power) >> 1)
+        + ((<uint64_t>(amount & 0x7FFFFFFF) * <uint64_t>power) >> 32)
+    )
+    if n >= 0:
+        return most if amount >= most >> n else amount << n
+    return (amount + (<int64_t>1 << (-n - 1))) >> -n

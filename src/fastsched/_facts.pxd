@@ -25,6 +25,7 @@ cdef enum Draw:             # what a draw of chance is for
     DRAW_JITTER = 1
     DRAW_FAILURE = 2
     DRAW_LOSS = 3
+    DRAW_DURATION = 4
 
 
 cdef class Facts(Tables):
@@ -63,6 +64,8 @@ cdef class Facts(Tables):
     cdef void _advance(self, int64_t now) noexcept nogil
     cdef void _postpone_too_long(self) noexcept nogil
     cdef void _notify(self, int notice, int32_t which) noexcept nogil
+    cdef void _rewind(self, const int64_t* duration, const int32_t* missing) noexcept nogil
+    cdef void _set_live(self, const uint8_t* there) noexcept nogil
     # kernels: workers
     cdef void _take_room(self, int32_t task, int32_t worker, int32_t sign) noexcept nogil
     cdef void _show(self, int32_t worker) noexcept nogil

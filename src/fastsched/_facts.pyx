@@ -681,6 +681,43 @@ cdef class Facts(Tables):
         with gil:
             self.notices.append((notice, which, self.now))
 
+    # ------------------------------------------------------------ again from the beginning
+
+    cdef void _rewind(self, const int64_t* duration, const int32_t* missing) noexcept nogil:
+        # In: for each task how long it will take now, and on how many edges it waits; nothing has failed but what nobody
+        # could hold. Out: as if nothing had happened yet, that one excepted.
+        cdef int32_t task
+        cdef TaskRow* row
+        self.n_left = 0
+        for task in range(self.n_tasks):
+            row = self.row(task)
+            row.missing = missing[task]
+            if row.state >= FAILED:
+                continue
+            if row.state == RUNNING:
+                self._book_end(task)
+            elif row.state == READY:
+                self._leave_tree(task)
+            row.state = WAITING
+            row.start = row.end = -1
+            row.duration = duration[task]
+            row.attempt = 0
+            row.worker = -1
+            self.n_left += 1
+        self.now = 0
+        for task in range(self.n_tasks):
+            if self.row(task).state == WAITING and self.row(task).missing == 0:
+                self._book_ready(task)
+
+    cdef void _set_live(self, const uint8_t* there) noexcept nogil:
+        # In: for each worker whether it is to be there; nothing runs. Out: so it is, as from the beginning on.
+        cdef int32_t worker
+        for worker in range(self.n_workers):
+            if self.live[worker] != there[worker]:
+                self.live[worker] = there[worker]
+                self._show(worker)
+        self.total_stale = self.most_stale = True
+
     # ------------------------------------------------------------ facts about workers
 
     cdef void _take_room(self, int32_t task, int32_t worker, int32_t sign) noexcept nogil:

@@ -8,7 +8,6 @@ is 2; an error that nobody foresaw is not.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import math
 import os
@@ -17,13 +16,13 @@ import shlex
 import sys
 import time
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from . import shapes
 from ._version import __version__
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
@@ -35,7 +34,6 @@ from .errors import (
     JournalError,
     MissingExtraError,
     RunInterrupted,
-    UnsatisfiableWarning,
     ValidationError,
 )
 from .events import Event
@@ -47,7 +45,7 @@ from .names import show_name
 from .pictures.options import add_pictures, check_pictures, write_pictures
 from .planner import FITS, TaskGraph, schedule
 from .policy import Policy
-from .progress import CLEAR_LINE, PlanProgress, count, show_progress
+from .progress import PlanProgress, count, short_warnings, show_progress
 from .ranks import RANKS
 from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
 from .runtime.folder import RUNS, find_run, new_run_dir
@@ -55,20 +53,17 @@ from .runtime.loop import Rhythm
 from .runtime.run import play
 from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings, compile_both
 from .slurm import MARGIN_S, sbatch_script
-from .units import MB_OF_UNIT, read_megabytes, read_seconds
+from .units import read_megabytes, read_seconds
 from .verbs import ENGINE_HELP, RUN_HELP, add_format, add_verbs, engine, past_run
+from .whatif import add_comparing, add_plan_questions, add_sizing, answer_questions, do_vary, join_tries, write_csv
 
 __all__ = ["main"]
 
 COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, OUT_OF_TIME, INTERRUPTED, CLOSED_PIPE = (
     0, 1, 2, 70, 74, 75, 130, 141,
 )  # fmt: skip
-SHAPE = re.compile(
-    r"(?:(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)x(\d{1,12}(?:\.\d+)?)([KMGT]?)B?((?:,\w+=\d{1,12})*)", re.IGNORECASE | re.ASCII
-)
 AS_BEFORE = object()  # what a retry does after failures, where it is not told
 INHERITED = ("engine", "lease", "grace", "containment", "output_cap")  # by a run that is taken up
-MOST_WORKERS = 100_000  # that shapes can ask for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def carry_out(argv: Sequence[str] | None) -> int:
     """What `main` does, where somebody reads what it prints."""
-    arguments, unknown = build_parser().parse_known_args(argv)
+    arguments, unknown = build_parser().parse_known_args(join_tries(sys.argv[1:] if argv is None else argv))
     if unknown:
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -151,9 +146,10 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     plan.set_defaults(do=do_plan, parser=plan)
-    add_common(plan)
+    add_common(plan, "csv")
     plan.add_argument("--width", type=positive, help="columns of the chart (default: the terminal's)")
     add_pictures(plan, "plan")
+    add_plan_questions(plan)
 
     execute = commands.add_parser(
         "run",
@@ -211,6 +207,8 @@ def build_parser() -> argparse.ArgumentParser:
     retry.set_defaults(max_retries=None, max_fails=AS_BEFORE)
     retry.set_defaults(engine=None, lease=None, grace=None, containment=None, output_cap=None)
     add_verbs(commands)
+    add_sizing(commands)
+    add_comparing(commands, read_shape)
     add_slurm(commands)
     return parser
 
@@ -339,8 +337,8 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="a line on stderr for every start and end")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """The options that planning and running share."""
+def add_common(parser: argparse.ArgumentParser, *forms: str) -> None:
+    """The options that planning and running share; `forms`: in which the answer can be had besides the usual ones."""
     parser.add_argument(
         "file", metavar="FILE", help="job file (.json, .toml), WfCommons instance (.json) or project (.sm, .rcp)"
     )
@@ -360,7 +358,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
     add_history(parser)
-    add_format(parser)
+    add_format(parser, *forms)
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -412,26 +410,11 @@ def size(text: str) -> int:
 
 def read_shape(text: str) -> tuple[int, Worker]:
     """`[N:]CORESxMEMORY[,NAME=AMOUNT...]` as how many of which worker."""
-    match = SHAPE.fullmatch(text)
-    if not match:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a shape such as 4x16G, 10:8x64G or 8x64G,gpu=2 (FILE goes before -w)"
-        )
-    times, cores, amount, unit, named = match.groups()
-    if not unit:
-        shape = f"{times + ':' if times else ''}{cores}x{amount}"
-        raise argparse.ArgumentTypeError(f"{text!r} names no unit of memory: say {shape}G or {shape}M")
-    if not 1 <= int(times or 1) <= MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r}: between 1 and {MOST_WORKERS:,} workers can be asked for")
-    memory = int(float(amount) * MB_OF_UNIT[unit.upper()])
-    if not float(cores) or not memory:
-        what = "cores, such as 0.5x1G" if not float(cores) else "at least 1 MB of memory, such as 1x512M"
-        raise argparse.ArgumentTypeError(f"{text!r}: a worker needs {what}")
-    resources = {name: int(value) for name, value in (part.split("=") for part in named.split(",")[1:])}
-    worker = Worker("w", float(cores), memory, resources=resources or None)
-    for problem in worker.find_problems("w"):
-        raise argparse.ArgumentTypeError(f"{text!r}: {problem.message}")
-    return int(times or 1), worker
+    try:
+        return shapes.read_shape(text)
+    except ValueError as error:
+        hint = "" if shapes.SHAPE.fullmatch(text) else " (FILE goes before -w)"
+        raise argparse.ArgumentTypeError(f"{error}{hint}") from None
 
 
 def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]] | None:
@@ -447,8 +430,8 @@ def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | M
     if arguments.workers:
         return load_workers(arguments.workers)
     if arguments.shapes:
-        if sum(times for times, _ in arguments.shapes) > MOST_WORKERS:
-            arguments.parser.error(f"argument -w: at most {MOST_WORKERS:,} workers can be asked for")
+        if sum(times for times, _ in arguments.shapes) > shapes.MOST_WORKERS:
+            arguments.parser.error(f"argument -w: at most {shapes.MOST_WORKERS:,} workers can be asked for")
         workers = [worker for times, worker in arguments.shapes for _ in range(times)]
         return [msgspec.structs.replace(worker, worker_id=f"w{i}") for i, worker in enumerate(workers)]
     return job.workers if getattr(arguments, "engine", "local") == "local" else None
@@ -460,22 +443,16 @@ def only_here(arguments: argparse.Namespace) -> None:
         arguments.parser.error("argument -j: it is about this machine; for a cluster, -w or --workers name workers")
 
 
-@contextlib.contextmanager
-def short_warnings() -> Iterator[None]:
-    """Warnings of ours as one line on stderr, without a line of our source."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UnsatisfiableWarning)
-        begin = CLEAR_LINE if sys.stderr.isatty() else ""
-        warnings.showwarning = lambda message, *_, **__: print(f"{begin}fastsched: warning: {message}", file=sys.stderr)
-        yield
-
-
 # ---------------------------------------------------------------- plan
 
 
 def do_plan(arguments: argparse.Namespace) -> int:
     """`fastsched plan`: read, plan, print."""
     check_pictures(arguments, arguments.file, arguments.workers)
+    if getattr(arguments, "vary", None):
+        job = load(arguments.file)
+        picked = pick_workers(arguments, job)
+        return do_vary(arguments, job, [this_machine()] if picked is None else picked)
     began = time.perf_counter()
     with short_warnings(), PlanProgress() as progress:
         progress.say(f"reading {show_name(arguments.file)}")
@@ -487,15 +464,16 @@ def do_plan(arguments: argparse.Namespace) -> int:
         progress.say(f"reading {count(len(job.tasks), 'task')}")
         graph, known = put_in(*read_both(TaskGraph, job.tasks, workers), history)
         plan = schedule(graph, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
-    planned = time.perf_counter()
-    if arguments.format == "json":
-        write_json({**plan_as_json(plan), "history": known})
-    elif arguments.format == "jsonl":
-        summary = {**plan_as_json(plan), "history": known}
-        write_lines([summary, *summary.pop("placements")])
+        planned = time.perf_counter()
+        answer = answer_questions(arguments, plan, progress)
+    if arguments.format in ("json", "jsonl"):
+        summary = plan_as_json(plan) | {"history": known} | answer.data
+        write_json(summary) if arguments.format == "json" else write_lines([summary, *summary.pop("placements")])
+    elif arguments.format == "csv":
+        write_csv([placement._asdict() for placement in plan.placements])
     else:
         print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width, str(known or ""))
-        print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width)
+        answer.show()
     write_pictures(arguments, plan, job.name)
     return COMPLETED if plan.all_completed else TASK_FAILED
 

@@ -27,6 +27,7 @@ __all__ = [
     "PlanInvalid",
     "Problem",
     "RunInterrupted",
+    "SizingError",
     "TaskError",
     "UnknownIdError",
     "UnsatisfiableWarning",
@@ -107,6 +108,20 @@ class MissingExtraError(FastschedError, ImportError):
     def __init__(self, extra: str, what: str) -> None:
         self.extra = extra
         super().__init__(f"{what} needs an extra: pip install 'fastsched[{extra}]'")
+
+
+class SizingError(FastschedError, ValueError):
+    """No set of workers ends the tasks by the deadline, or none was found.
+
+    `least` is the shortest deadline, in seconds, that these shapes could ever meet, where that is known; `path` the ids
+    along the critical path, where that is longer than the deadline; `task_id` a task that fits no shape.
+    """
+
+    def __init__(
+        self, message: str, *, least: float | None = None, path: tuple[str, ...] = (), task_id: str | None = None
+    ) -> None:
+        self.least, self.path, self.task_id = least, path, task_id
+        super().__init__(message)
 
 
 class RunInterrupted(KeyboardInterrupt):

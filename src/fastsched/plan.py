@@ -7,7 +7,7 @@ that costs time is computed when it is asked for. What really happened has the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, repeat
 from operator import mul
@@ -23,6 +23,7 @@ from .bounds import Bound, Bounds
 from .model import Reason, TaskStatus
 from .pictures import Pictured
 from .pictures.scene import Scene
+from .risk import Risk, measure_risk
 from .table import AttemptTable
 from .validate import Terms, raise_for_wrongs
 
@@ -97,6 +98,8 @@ class Plan:
         self.reason: npt.NDArray[np.uint8] = columns["reason"]
         self.cause: Int32s = columns["cause"]
         self.log = log
+        # Makes what plays it again, with its list order and fit; None: it is not the play of one list without mishaps.
+        self.make_replay: Callable[[], Any] | None = None
 
     def __repr__(self) -> str:
         counts = np.bincount(self.state, minlength=len(STATUS_OF_STATE))
@@ -233,6 +236,33 @@ class Plan:
             if not len(row):
                 return path
             path.append(int(row.min()))
+
+    def risk(
+        self,
+        *,
+        spread: float = 0.2,
+        samples: int = 1000,
+        seed: int = 0,
+        threads: int = 1,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> Risk:
+        """What becomes of the makespan when durations vary. See `Schedule.risk`."""
+        if self.make_replay is None:
+            raise ValueError(
+                "risk() plays the list of a plan again, with other durations: this is none, or one that was made with "
+                "events, failures or an outcome; plan without them"
+            )
+        return measure_risk(
+            self.make_replay,
+            lambda: self._graph.ids,
+            len(self._graph),
+            self.makespan,
+            spread=spread,
+            samples=samples,
+            seed=seed,
+            threads=threads,
+            on_progress=on_progress,
+        )
 
     @cached_property
     def attempt_columns(self) -> dict[str, npt.NDArray[Any]]:
@@ -399,6 +429,29 @@ class Schedule(_Outcome):
         It shares no code with what makes plans. Raises PlanInvalid, naming every violation by id and instant.
         """
         raise_for_wrongs(self.plan, self.task_ids, self.worker_ids)
+
+    def risk(
+        self,
+        *,
+        spread: float = 0.2,
+        samples: int = 1000,
+        seed: int = 0,
+        threads: int = 1,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> Risk:
+        """What becomes of the makespan when durations vary: `samples` plays of the plan's list, with its fit.
+
+        Args:
+            spread: the standard deviation of each duration, as a share of it (0.2 is 20 %): it is multiplied by a
+                lognormal factor of mean 1 with this coefficient of variation, each task by its own.
+            samples: how many. seed: of the draws, which are the same on every machine.
+            threads: so many play at a time; the answer is the same.
+            on_progress: on_progress(played, samples) is told now and then.
+
+        Raises:
+            ValueError: where a number is out of range, or the plan was made with events, failures or an outcome.
+        """
+        return self.plan.risk(spread=spread, samples=samples, seed=seed, threads=threads, on_progress=on_progress)
 
     @cached_property
     def critical_path(self) -> list[str]:

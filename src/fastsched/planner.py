@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core import REASON_UNSATISFIABLE, Core
+from ._replay import Replay
 from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
@@ -108,7 +109,10 @@ class TaskGraph(CompiledGraph):
             script.columns,
             chance=failures is not None and failures.worker_mtbf is not None,
         )
-        return Plan(self, script.most, core.columns(), core.log(), terms=terms), table
+        plan = Plan(self, script.most, core.columns(), core.log(), terms=terms)
+        if script.columns is None and outcome is None and failures is None:
+            plan.make_replay = lambda: make_replay(self, table, rank=rank, fit=fit, policy=policy)
+        return plan, table
 
 
 def schedule(
@@ -223,6 +227,15 @@ def make_core(
             core.remove_worker(worker, 0)
     submit(core, graph, rank=rank, max_retries=max_retries)
     return core
+
+
+def make_replay(
+    graph: CompiledGraph, table: WorkerTable, *, rank: str, fit: str, policy: Policy | None = None
+) -> Replay:
+    """What plays this graph again and again, on these workers or some of them, or with other durations."""
+    core = make_core(graph, table, rank=rank, fit=fit, max_retries=0, policy=policy)
+    core.fail_unsatisfiable(0)
+    return Replay(core, graph.dep_ptr, graph.deps)
 
 
 def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now: int = 0) -> None:

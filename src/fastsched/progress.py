@@ -6,19 +6,22 @@ It is told events and never asks for any; nothing here decides or waits.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
+from .errors import UnsatisfiableWarning
 from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
 from .gantt import show_seconds
 from .model import Reason
-from .names import show_name
+from .names import fit_width, show_name, width_of
 from .runtime.eta import seconds_left
 from .runtime.session import Session
 
-__all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "show_progress"]
+__all__ = ["CLEAR_LINE", "SHOWN_MISFITS", "PlanProgress", "Progress", "count", "short_warnings", "show_progress"]
 
 PLAIN_PROGRESS_S = 2.0
 ESTIMATE_S = 2.0
@@ -239,18 +242,34 @@ class PlanProgress:
 
     def __call__(self, ended: int, total: int) -> None:
         """Say how many tasks have their place, if it is time."""
+        self.tell(lambda: f"planning: {ended:,} of {count(total, 'task')}, {100 * ended // max(1, total)} %")
+
+    def tell(self, make_text: Callable[[], str]) -> None:
+        """Say it, if it is time."""
         if time.monotonic() - self.last >= (TERMINAL_PROGRESS_S if self.on_terminal else PLAIN_PROGRESS_S):
-            self.say(f"planning: {ended:,} of {count(total, 'task')}, {100 * ended // max(1, total)} %")
+            self.say(make_text())
 
     def say(self, text: str) -> None:
         """Say it: at once on a terminal, elsewhere only where the last line is old."""
         if self.on_terminal:
+            room = shutil.get_terminal_size((100, 24)).columns - 1  # a line that is broken cannot be written over
+            text = text if width_of(text) <= room else fit_width(text, room)
             print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self.last >= PLAIN_PROGRESS_S:
             print_line(text)
         else:
             return
         self.last = time.monotonic()
+
+
+@contextlib.contextmanager
+def short_warnings() -> Iterator[None]:
+    """Warnings of ours as one line on stderr, without a line of our source."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnsatisfiableWarning)
+        begin = CLEAR_LINE if sys.stderr.isatty() else ""
+        warnings.showwarning = lambda message, *_, **__: print(f"{begin}fastsched: warning: {message}", file=sys.stderr)
+        yield
 
 
 def print_line(line: str) -> None:

@@ -132,6 +132,10 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
         "causes": plan.causes,
         "placements": [placement._asdict() for placement in plan.placements],
         "utilisation": plan.utilisation,
+        "workers": {
+            worker: dict(zip(plan.plan._graph.resources, row))
+            for worker, row in zip(plan.worker_ids, plan.plan._capacity.tolist())
+        },
     }
 
 

@@ -35,7 +35,7 @@ from .runtime.folder import find_run
 from .runtime.journal import Journal
 from .runtime.view import PastRun
 
-__all__ = ["ENGINE_HELP", "RUN_HELP", "add_verbs", "engine", "past_run"]
+__all__ = ["ENGINE_HELP", "RUN_HELP", "add", "add_format", "add_verbs", "engine", "past_run"]
 
 COMPLETED, TASK_FAILED = 0, 1
 FOLLOW_S = 0.2  # between two looks at a file that grows
@@ -132,9 +132,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="RUN", help=RUN_HELP)
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
-    """The option that chooses the form."""
-    parser.add_argument("--format", choices=("human", "json", "jsonl"), default="human", help="(default: %(default)s)")
+def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
+    """The option that chooses the form, of the usual ones and `more`."""
+    forms = ("human", "json", "jsonl", *more)
+    parser.add_argument("--format", choices=forms, default="human", help="(default: %(default)s)")
 
 
 def look(folder: Path, do: str, **arguments: Any) -> Any:

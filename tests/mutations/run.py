@@ -41,6 +41,10 @@ SUITE = (
 NUMBERED = dict(enumerate(MUTATIONS, 1))
 NEAREST = {  # beside the file of the room itself; what is quick comes first
     "_timeline": ("planner",),
+    "_facts": ("core", "planner", "risk", "sizing"),
+    "_replay": ("risk", "sizing"),
+    "_chance": ("risk", "planner"),
+    "covering": ("sizing",),
     "_order": ("order",),
     "ranks": ("order",),
     "plan": ("planner",),

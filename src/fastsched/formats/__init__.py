@@ -16,7 +16,7 @@ from ..graph import CompiledGraph, read_both
 from ..model import Task, Worker
 from ..names import nearest_field, show_value
 
-__all__ = ["Job", "load", "load_workers"]
+__all__ = ["Job", "load", "load_plan", "load_shapes", "load_workers"]
 
 JOB_FIELDS = ("name", "description", "tasks", "workers")
 SUFFIXES = ("", ".json", ".toml")
@@ -77,6 +77,26 @@ def load_workers(path: str | Path) -> Sequence[Worker | Mapping[str, Any]]:
             raise FormatError(str(path), "it is a WfCommons instance that records no machines with their cores")
         return workers
     return _read_top(path, data, "workers")[1] or []
+
+
+def load_shapes(path: str | Path) -> Sequence[Mapping[str, Any]]:
+    """Read shapes of workers with their prices: a list of objects, or an object with nothing but a list `shapes`.
+
+    Each has `shape` (`4x16G`), `price` (an hour) and, where one likes, `name` and `most`; they are not validated yet.
+    """
+    path = Path(path)
+    data = _decode(path)
+    shapes = data.get("shapes") if isinstance(data, dict) and set(data) == {"shapes"} else data
+    if not isinstance(shapes, list):
+        raise FormatError(str(path), f"it holds {_kind(data)}; a list of shapes is wanted, or an object with 'shapes'")
+    return shapes
+
+
+def load_plan(path: str | Path) -> Mapping[str, Any] | None:
+    """Read what `fastsched plan --format json` has written; None: it is another file."""
+    path = Path(path)
+    data = _decode(path)
+    return data if isinstance(data, dict) and "placements" in data and "tasks" not in data else None
 
 
 def _decode(path: Path) -> Any:
