@@ -20,6 +20,7 @@ from .policy import FailureModel, Policy, WorkerEvent
 from .runtime.handles import Handle
 from .runtime.run import run
 from .runtime.scheduler import Scheduler
+from .saved import load_plan, save_plan
 
 __all__ = [
     "Attempt",
@@ -47,6 +48,8 @@ __all__ = [
     "ValidationError",
     "Worker",
     "WorkerEvent",
+    "load_plan",
     "run",
+    "save_plan",
     "schedule",
 ]

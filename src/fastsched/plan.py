@@ -75,6 +75,7 @@ class Plan:
         self.state: npt.NDArray[np.uint8] = np.ascontiguousarray(columns["state"])
         self.reason: npt.NDArray[np.uint8] = columns["reason"]
         self.cause: Int32s = columns["cause"]
+        self.order: Int32s | None = None  # in which one list pass looked at the tasks; None: it was made otherwise
         self.log = log
 
     def __repr__(self) -> str:

@@ -48,6 +48,7 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     workers: Sequence[Worker]
     engine: str = "local"  # "": one that a program had made
     offered: bool = False  # the workers are the engine's own, which come and go
+    replan: float | None = None  # behind a plan by more than this share, the rest is planned anew; None: it is not
 
 
 class SchedulerOpened(msgspec.Struct, frozen=True, tag=True):

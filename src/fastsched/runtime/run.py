@@ -12,8 +12,10 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
+from ..guide import Guide
 from ..model import Task, Worker
-from ..plan import Run
+from ..plan import Plan, Run, Schedule
+from ..planner import read_guide
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
@@ -50,6 +52,8 @@ def run(
     name: str = "",
     containment: str = "auto",
     output_cap_mb: int = OUTPUT_CAP_MB,
+    plan: Schedule | Plan | Guide | None = None,
+    replan: float | None = 0.2,
 ) -> Run:
     """Run the commands of a graph, here or on a cluster, dependencies first, never more on a worker than it holds.
 
@@ -72,7 +76,8 @@ def run(
             duration; 1 s, where it has none). When nothing else is left the run is over, and can be taken up again;
             what was not started is in `unfinished`. None: any.
         engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
-            containment, output_cap_mb: as in `Scheduler`.
+            containment, output_cap_mb, plan, replan: as in `Scheduler`; but a plan of tasks that are not among these is
+            an error.
 
     Returns:
         A dictionary from task id to final status, with every attempt: exit code, start and end, peak
@@ -105,6 +110,8 @@ def run(
         name=name,
         containment=containment,
         output_cap_mb=output_cap_mb,
+        plan=None if plan is None else read_guide(plan),
+        replan=replan,
     )
     graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):

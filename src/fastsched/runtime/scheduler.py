@@ -21,7 +21,10 @@ from ..engines.base import Engine, Levels
 from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
 from ..graph import CompiledGraph, WorkerTable
+from ..guide import Guide
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
+from ..plan import Plan, Schedule
+from ..planner import read_guide
 from ..policy import Policy
 from ..state import Snapshot
 from .handles import Events, Handle, Handles
@@ -77,6 +80,13 @@ class Scheduler:
             where they can be had without what they take away; `levels()` says what is in force.
         output_cap_mb: what is kept of the stdout and of the stderr of an attempt at most: its beginning and its end.
             This and `containment` are for an engine that is named.
+        plan: what `schedule()` has answered for these tasks, its `.plan`, or what `load_plan()` has read, which is
+            followed: ready tasks start in its order (after their priority), each on the worker that it has for it while
+            there is room for it there, else where `fit` says; tasks that it does not have go after those that it has,
+            by `rank`. No task waits while a worker has room for it, but those that the plan itself lets wait, until
+            their time.
+        replan: when it is going to be over later than planned by more than this share of the time that the plan takes,
+            what is left is planned anew, beside the run; None: never.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -108,6 +118,8 @@ class Scheduler:
         name: str = "",
         containment: str = "auto",
         output_cap_mb: int = OUTPUT_CAP_MB,
+        plan: Schedule | Plan | Guide | None = None,
+        replan: float | None = 0.2,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -126,6 +138,8 @@ class Scheduler:
             name=name,
             containment=containment,
             output_cap_mb=output_cap_mb,
+            plan=None if plan is None else read_guide(plan),
+            replan=replan,
         )
         graph = CompiledGraph([])
         table = None if workers is None else WorkerTable(workers, graph.resources)
