@@ -51,6 +51,8 @@ class Adversary:
         if self.promises:
             options["reserve_after"] = -1
         self.hasty = luck.random() < 0.3  # workers are suspected, and time is short
+        self.planned = random.Random(f"plans/{seed}")
+        self.plans = self.planned.random() < 0.5
         grid = rng.choice([1, 3, 512])
         self.core = Core(n_resources=self.k, pivot=self.pivot, many_workers=grid, tell_stuck=True, **options)
         self.machine = Machine(self.k, **options)
@@ -72,6 +74,8 @@ class Adversary:
                 self.return_promised()
             if self.rng.random() < 0.02:
                 self.cancel()
+            if self.plans and self.planned.random() < 0.1:
+                self.follow()
             if self.hasty and self.luck.random() < 0.1:
                 self.suspect()
             if self.hasty and self.luck.random() < 0.05:
@@ -165,6 +169,7 @@ class Adversary:
         self.machine.advance(self.now)
         before = self.machine.reservation
         assert started == self.machine.decide(), f"seed {self.seed}"
+        self.counts["as planned"] += sum(self.machine.tasks[i].preferred == worker for i, worker, _ in started)
         self.counts["starts"] += len(started)
         self.counts["reservations"] += self.machine.reservation not in (None, before)
 
@@ -255,6 +260,28 @@ class Adversary:
         assert done == self.machine.cancel(i)
         self.counts["cancelled"] += done
 
+    def follow(self) -> None:
+        """A plan takes the place of any before: of some tasks, whatever their state, some of them held back."""
+        rng, n = self.planned, len(self.machine.tasks)
+        tasks = rng.sample(range(n), rng.choice([n, n, n // 2, min(n, 1), 0]))
+        keys = [rng.choice([place, place, rng.randrange(4)]) - 50 for place in range(len(tasks))]
+        workers = [rng.choice([None, rng.randrange(len(self.machine.workers))]) for _ in tasks]
+        later = rng.random() < 0.5
+        until = [self.now + rng.choice([0, 1, 3, 30]) * SECOND if later and rng.random() < 0.4 else 0 for _ in tasks]
+        if rng.random() < 0.2:
+            workers = [None] * len(tasks)
+        self.core.follow(
+            self.now,
+            tasks=np.array(tasks, dtype=np.int32),
+            key=np.array(keys, dtype=np.int64),
+            worker=np.array([-1 if w is None else w for w in workers], dtype=np.int32),
+            not_before=np.array(until, dtype=np.int64),
+        )
+        self.machine.advance(self.now)
+        self.machine.follow(list(zip(tasks, keys, workers, until)))
+        self.counts["plans"] += 1
+        self.counts["held back"] += len(self.core.held_back())
+
     def suspect(self) -> None:
         """A worker that is there is as good as lost."""
         there = [w for w, worker in enumerate(self.machine.workers) if worker.live]
@@ -331,7 +358,8 @@ class Adversary:
         wanted = ["READY" if m.ready(i) else t.state for i, t in enumerate(m.tasks)]
         wanted = ["DELAYED" if state == "PROMISED" else state for state in wanted]
         late = [i for i, _ in enumerate(m.tasks) if m.could_start(i) and m.too_long(i)]
-        wanted = ["DELAYED" if i in late else state for i, state in enumerate(wanted)]
+        wanted = ["DELAYED" if i in late or m.held_back(i) else state for i, state in enumerate(wanted)]
+        assert self.core.held_back() == {i: t.not_before for i, t in enumerate(m.tasks) if m.held_back(i)}, where
         assert self.core.postponements() == late, where
         self.counts["postponed"] = max(self.counts["postponed"], len(late))
         assert self.core.promises() == self.machine_promises(), where

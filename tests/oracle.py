@@ -42,7 +42,7 @@ class Machine:
         self.tasks.append(Record(
             state="WAITING", deps=list(deps), demand=list(demand), duration=duration, urgency=(-priority, key),
             retries=retries, attempt=0, failures=0, ooms=0, losses=0, worker=None, start=None, reason=None, cause=None,
-            wake=None, overtaken=None, told=False, promised=None,
+            wake=None, overtaken=None, told=False, promised=None, preferred=None, not_before=0,
         ))  # fmt: skip
 
     def skip_under_failed(self, first):
@@ -71,6 +71,15 @@ class Machine:
                 worker.trust = "PROBATION"
                 self.notices.append(("PROBATION", w))
         self.postpone()
+
+    def follow(self, plan):
+        """A plan takes the place of any before: (task, key, worker or None, not before) each."""
+        for t in self.tasks:
+            t.preferred, t.not_before, t.overtaken = None, 0, None
+        for i, key, worker, not_before in plan:
+            t = self.tasks[i]
+            t.urgency, t.preferred, t.not_before = (t.urgency[0], key), worker, not_before
+        self.reservation = None
 
     def set_deadline(self, at):
         self.deadline = at
@@ -245,8 +254,16 @@ class Machine:
         return self.could_start(i) and not self.too_long(i)
 
     def could_start(self, i):
+        return self.waits_for_nothing(i) and not self.held_back(i)
+
+    def waits_for_nothing(self, i):
         t = self.tasks[i]
         return t.state == "WAITING" and all(self.tasks[d].state == "COMPLETED" for d in t.deps)
+
+    def held_back(self, i):
+        """Whether the plan has a later time for a task that could start."""
+        t = self.tasks[i]
+        return self.waits_for_nothing(i) and not t.attempt and self.now < t.not_before
 
     def too_long(self, i):
         return self.deadline is not None and self.now + self.tasks[i].duration > self.deadline
@@ -343,6 +360,8 @@ class Machine:
                 continue
             if falls_back:
                 return i, fitting[-1]  # the one whose last failure is the oldest
+            if self.tasks[i].preferred in fitting:
+                return i, self.tasks[i].preferred
             score = {w: sum((f << 31) // t for f, t in zip(rooms[w], total) if t) for w in fitting}
             sign = {"most-free": -1, "best-fit": 1, "first-fit": 0}[self.o.fit]
             return i, min(fitting, key=lambda w: (sign * score[w], w))
@@ -444,6 +463,7 @@ def play(machine, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0,
     while True:
         running = [i for i, t in enumerate(m.tasks) if t.state == "RUNNING"]
         delayed = [t.wake for t in m.tasks if t.state == "DELAYED"]
+        delayed += [t.not_before for i, t in enumerate(m.tasks) if m.held_back(i)]
         returns = [entry for entry in mishaps if entry[2]]
         if not running and not delayed and step == len(script) and returns:
             m.fail_unsatisfiable()

@@ -27,7 +27,7 @@ ADVERSITIES = (
     "failed: EXIT", "failed: OUT_OF_MEMORY", "lose", "lose and return", "leave", "drain", "drained", "resize", "join",
     "quarantined", "probation", "trusted", "reservations", "cancelled", "stale reports",
     "submitted under a failed task", "stuck", "promised", "promises kept", "promises returned", "deadlines",
-    "postponed", "suspected",
+    "postponed", "suspected", "plans", "as planned", "held back",
 )  # fmt: skip
 STATES = {
     "waiting": 0,

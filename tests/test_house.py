@@ -55,6 +55,7 @@ FLOORS = {
     "attempts": 4,
     "_core": 4,
     "graph": 4,
+    "guide": 4,
     "explain": 4,
     "_timeline": 5,
     "_replay": 5,
@@ -62,6 +63,7 @@ FLOORS = {
     "formats": 5,
     "planner": 6,
     "state": 7,
+    "saved": 7,
     "engines": 7,
     "runtime": 8,
     "units": 0,
@@ -121,6 +123,7 @@ CLEAN = (
     "ranks",
     "cycles",
     "graph",
+    "guide",
     "state",
     "planner",
     "events",
@@ -146,6 +149,7 @@ CLEAN = (
     "runtime/pace",
     "runtime/ledger",
     "runtime/eta",
+    "runtime/replan",
     "runtime/record",
 )
 BANNED = {

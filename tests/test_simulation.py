@@ -24,7 +24,7 @@ MISHAPS = (
     "stale", "doubled", "delayed", "from nowhere", "submissions", "cancelled", "lost", "joined", "came back", "drained",
     "left", "resized", "replays", "failed: EXIT", "failed: SIGNAL", "failed: TIMEOUT", "failed: OUT_OF_MEMORY",
     "failed: SPAWN", "WorkerQuarantined", "WorkerOnProbation", "WorkerTrusted", "TaskUnsatisfiable", "RoomReserved",
-    "TaskOvertaken", "promised", "returned",
+    "TaskOvertaken", "promised", "returned", "PlanFollowed", "Replanned", "held back",
 )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_the_whole_runtime_keeps_its_promises_whatever_happens():
     assert len(histories) > 3 * LIVE
     for what in ("crashes", "power cuts", "attempts", "completed", "cancel", "drain", "remove", "add", "pause"):
         assert counts[what] > 0, what
-    for what in ("promised", "promises kept", "promises returned"):
+    for what in ("promised", "promises kept", "promises returned", "plans", "planned anew"):
         assert counts[what] > 0, what
 
 

@@ -30,6 +30,7 @@ from .runtime.earlier import History
 from .runtime.handles import Handle
 from .runtime.run import run
 from .runtime.scheduler import Scheduler
+from .saved import load_plan, save_plan
 from .shapes import Shape
 from .sizing import Sizing, size
 from .vary import Variation, vary
@@ -75,7 +76,9 @@ __all__ = [
     "Worker",
     "WorkerEvent",
     "compare",
+    "load_plan",
     "run",
+    "save_plan",
     "schedule",
     "size",
     "vary",

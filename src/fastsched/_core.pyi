@@ -84,6 +84,16 @@ class Tables:
     def wakes(self) -> dict[int, int]:
         """The tasks that wait for their back-off to end, and when it does, ns."""
 
+    def held_back(self) -> dict[int, int]:
+        """The tasks that could start, but for the plan that is followed, and until when it holds them back, ns."""
+
+    def course(self) -> dict[str, npt.NDArray[Any]]:
+        """What the turns of tasks come from: columns of length n, views: priority, key, duration (ns); and of the plan
+        that is followed preferred (worker, or -1) and not_before (ns), empty where it has nothing of the kind."""
+
+    def open_edges(self) -> tuple[Int32s, Int32s]:
+        """Which task waits for which: (dependency, dependent), where neither has ended, by the former."""
+
     def innards(self) -> dict[str, Any]:
         """Views of the indexes, for `recount` alone."""
 
@@ -173,6 +183,36 @@ class Facts(Tables):
         """Book that a promised task is ready again. Raises InternalError where it was promised to nobody.
 
         leaves: the worker goes if it drains, and nothing else is left there; else it is about to be booked as gone.
+        """
+
+    def follow(
+        self,
+        now: int,
+        *,
+        tasks: npt.NDArray[Any],
+        key: npt.NDArray[Any],
+        worker: npt.NDArray[Any],
+        not_before: npt.NDArray[Any],
+    ) -> None:
+        """Book a plan that is followed from here on, in place of any before.
+
+        Args:
+            tasks (m,): those that it speaks of, each once; of the others nothing is planned, and their keys stay.
+            key (m,): their keys from now on. worker (m,): where each goes while there is room for it there; else the
+                fit rule says where; -1 = nowhere of its own.
+            not_before (m,): ns; before it, the first attempt is not started; 0 = as soon as it can be.
+
+        A reservation, and who was passed by, is forgotten: the order is another one.
+
+        Raises:
+            ValueError: where lengths differ, or an index is out of range; nothing is booked but that time has passed.
+        """
+
+    def remember_failure(self, task: int, worker: int, now: int) -> None:
+        """Book that a task that was never tried here failed on a worker before: it avoids it. It is charged nothing.
+
+        Raises:
+            InternalError: where it was tried here. IndexError: for an index out of range.
         """
 
     def finished(self, task: int, attempt: int, incarnation: int, now: int) -> bool:

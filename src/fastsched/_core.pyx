@@ -206,6 +206,7 @@ cdef class Core(Facts):
         # In: near where none but the touched workers can have room. Out: the worker for the task, or -1.
         cdef const int32_t* demand = self.row(task).demand
         cdef int64_t mark = -1
+        cdef int32_t worker
         cdef int bars = FREE_CHOICE
         self.free_choice = True
         if self.n_log and self.last_bar[task] >= 0:
@@ -220,6 +221,12 @@ cdef class Core(Facts):
         self.free_choice = mark < 0 and bars == FREE_CHOICE
         if bars == FALL_BACK:
             return self._least_recently_failed(task, mark)
+        if self.preferred.shape[0]:
+            worker = self.preferred[task]
+            if worker >= 0 and self.barred[worker] != mark and holds(
+                &self.free[worker], self.stride, self.n_resources, demand
+            ):
+                return worker
         if near:
             return self._fit_touched(demand, mark)
         self._score_workers()

@@ -60,6 +60,7 @@ cdef class Facts(Tables):
     cdef void _log(self, int32_t task, uint8_t reason) noexcept nogil
     cdef void _bar(self, int32_t task, int32_t at) noexcept nogil
     cdef void _delay(self, int32_t task) noexcept nogil
+    cdef void _wake(self, int32_t task, int64_t at) noexcept nogil
     cdef void _grow_memory(self, int32_t task) noexcept nogil
     cdef void _advance(self, int64_t now) noexcept nogil
     cdef void _postpone_too_long(self) noexcept nogil

@@ -160,6 +160,51 @@ cdef class Facts(Tables):
         if leaves:
             self._leave_drained(worker)
 
+    def follow(self, now, *, tasks, key, worker, not_before):
+        """Book a plan that is followed from here on. See the .pyi."""
+        cdef int32_t task
+        self._check_open(now)
+        tasks, worker = np.asarray(tasks, dtype=np.int32), np.asarray(worker, dtype=np.int32)
+        not_before = np.asarray(not_before, dtype=np.int64)
+        _check_plan(tasks, key, worker, not_before, self.n_tasks, self.n_workers)
+        if self.n_tasks == 0:
+            return
+        self._release_held()
+        keys = np.array(self.key[:self.n_tasks])
+        keys[tasks] = key
+        self.key = keys
+        self.preferred = _spread(tasks, worker, -1, self.n_tasks)
+        self.not_before = _spread(tasks, not_before, 0, self.n_tasks)
+        self._enter_ready(self._renew_layers())
+        np.asarray(self.overtaken)[:self.n_tasks] = 0   # who was passed by is told by the new order
+        self.reserved_task = self.reserved_worker = -1
+
+    def _release_held(self):
+        """Nobody is held back or postponed any more: who was waits for nothing, and is yet to enter its tree."""
+        cdef Py_ssize_t n = 0
+        held, postponed = self.held_back(), self.postponements()
+        times, tasks = np.array(self.wake_time[:self.n_wakes]), np.array(self.wake_task[:self.n_wakes])
+        for time, task in zip(times.tolist(), tasks.tolist()):
+            if task not in held:
+                event_push(self.wake_time, self.wake_task, n, time, task)
+                n += 1
+        self.n_wakes = n
+        self.task_table["state"][[*held, *postponed]] = WAITING
+        np.asarray(self.postponed)[postponed] = 0
+
+    def remember_failure(self, int32_t task, int32_t worker, now):
+        """Book that a task failed on a worker before it came here. See the .pyi."""
+        self._check_open(now)
+        self._check_worker(worker)
+        self._check_task(task)
+        if self.row(task).attempt:
+            raise InternalError(f"task {task} was tried here already")
+        self.row(task).worker = worker
+        self.row(task).start = self.now
+        self._log(task, CODE_EXIT)
+        self.row(task).worker = -1
+        self.row(task).start = -1
+
     cdef void _check_promised(self, int32_t task) except *:
         if not 0 <= task < self.n_tasks or not self.promised[task]:
             raise InternalError(f"task {task} is promised to nobody")
@@ -410,6 +455,10 @@ cdef class Facts(Tables):
         # Nothing keeps the task from starting any more, unless it is the deadline: it enters the tree of its slot.
         cdef TaskRow* row = self.row(task)
         cdef int s = row.slot_of
+        if self.not_before.shape[0] and row.attempt == 0 and self.now < self.not_before[task]:
+            row.state = DELAYED
+            self._wake(task, self.not_before[task])
+            return
         if self.deadline >= 0 and self.now + row.duration > self.deadline:
             row.state = DELAYED
             self.postponed[task] = 1
@@ -566,11 +615,15 @@ cdef class Facts(Tables):
         k = <int32_t>(draw(self.seed, DRAW_JITTER, (<uint64_t>task << 32) + <uint64_t>self.row(task).attempt) >> 44)
         delay -= ((delay // 1000 * self.jitter) >> 20) * k
         self.row(task).state = DELAYED
+        self._wake(task, self.now + delay)
+
+    cdef void _wake(self, int32_t task, int64_t at) noexcept nogil:
+        # The task, which is DELAYED, is ready again then.
         if self.n_wakes == self.wake_time.shape[0]:
             with gil:
                 self.wake_time = extended(self.wake_time, self.n_wakes, 64, 0)
                 self.wake_task = extended(self.wake_task, self.n_wakes, 64, 0)
-        event_push(self.wake_time, self.wake_task, self.n_wakes, self.now + delay, task)
+        event_push(self.wake_time, self.wake_task, self.n_wakes, at, task)
         self.n_wakes += 1
 
     cdef void _grow_memory(self, int32_t task) noexcept nogil:
@@ -943,6 +996,28 @@ def _amounts(given):
     if amounts.dtype.kind not in "iub" or amounts.size and (amounts.min() < 0 or amounts.max() > INT32_MAX):
         raise ValueError("an amount is negative, 2**31 or more, or no whole number")
     return np.ascontiguousarray(amounts, dtype=np.int32)
+
+
+def _check_plan(tasks, key, worker, not_before, n_tasks, n_workers):
+    """Raise ValueError for columns that cannot be those of a plan for so many tasks and workers."""
+    lengths = {len(tasks), len(key), len(worker), len(not_before)}
+    if len(lengths) != 1:
+        raise ValueError(f"columns of a plan of different lengths: {sorted(lengths)}")
+    if not len(tasks):
+        return
+    if not 0 <= tasks.min() <= tasks.max() < n_tasks or np.bincount(tasks).max() > 1:
+        raise ValueError("a task of a plan is out of range, or is there twice")
+    if not -1 <= worker.min() <= worker.max() < n_workers:
+        raise ValueError("a worker of a plan is out of range")
+
+
+def _spread(tasks, values, other, n):
+    """A column of n entries with these values for these tasks; an empty one where they are nothing but the other."""
+    if (values == other).all():
+        return np.empty(0, dtype=values.dtype)
+    column = np.full(n, other, dtype=values.dtype)
+    column[tasks] = values
+    return column
 
 
 def _check_batch(first, m, k, dep_ptr, deps, demand, duration, priority, key, max_retries, class_of, class_demand):

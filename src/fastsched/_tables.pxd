@@ -78,6 +78,10 @@ cdef class Tables:
     cdef const int64_t[::1] key             # n, rank: the smaller one first, among equal priorities
     cdef const int32_t[::1] max_retries     # n, failures of its own that a task survives
 
+    # tasks, as a plan has them (`Facts.follow`); empty where none is followed, or it has nothing of the kind
+    cdef int32_t[::1] preferred             # n, the worker that the task goes to while that has room; -1 = none
+    cdef int64_t[::1] not_before            # n, ns: the first attempt is held back until then; 0 = it is not
+
     # tasks, as they stand
     cdef object task_table                  # n, TaskRow, as a numpy array
     cdef uint8_t[::1] rows                  # the same, byte by byte

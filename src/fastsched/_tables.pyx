@@ -126,7 +126,8 @@ cdef class Tables:
         self.late_head = self.late_next = self.late_task = int32s
         self._keep_table(_aligned_rows(0, _row_type(self.n_resources)))
         self.max_retries = int32s
-        self.priority = self.key = int64s
+        self.priority = self.key = self.not_before = int64s
+        self.preferred = int32s
         self.reason = self.told_stuck = self.postponed = uint8s
         self.failures = self.ooms = self.losses = self.promised = int32s
         self.overtaken = int64s
@@ -183,6 +184,10 @@ cdef class Tables:
         self.priority = extended(self.priority, n, m, np.ascontiguousarray(priority, dtype=np.int64))
         self.key = extended(self.key, n, m, np.ascontiguousarray(key, dtype=np.int64))
         self.max_retries = extended(self.max_retries, n, m, np.ascontiguousarray(max_retries, dtype=np.int32))
+        if self.preferred.shape[0]:
+            self.preferred = extended(self.preferred, n, m, -1)
+        if self.not_before.shape[0]:
+            self.not_before = extended(self.not_before, n, m, 0)
         self.reason = with_zeros(self.reason, n, m)
         self.told_stuck = with_zeros(self.told_stuck, n, m)
         self.postponed = with_zeros(self.postponed, n, m)
@@ -229,8 +234,8 @@ cdef class Tables:
 
     # ------------------------------------------------------------ layers of tasks
 
-    def _add_layer(self, int32_t first, int32_t m, class_of, class_demand, order):
-        """Lay out a batch; layers that are not much larger than what follows them are merged with it.
+    def _add_layer(self, int32_t first, int32_t m, class_of, class_demand, order, bint with_all=False):
+        """Lay out a batch; layers that are not much larger than what follows them are merged with it, or `with_all`.
 
         Answers the tasks of the new layer, the most urgent first; none of them stands in a tree yet.
         """
@@ -239,7 +244,7 @@ cdef class Tables:
         cdef bint is_merged = False
         numbers = {}
         slot_of = _numbered(class_demand, numbers).take(class_of)
-        while self.n_layers and self.layer_size[len(self.layer_size) - 1] <= 2 * len(tasks):
+        while self.n_layers and (with_all or self.layer_size[len(self.layer_size) - 1] <= 2 * len(tasks)):
             taken, taken_demand, taken_slot = self._take_layer()
             slot_of = np.concatenate((_numbered(taken_demand, numbers).take(taken_slot), slot_of))
             tasks = np.concatenate((taken, tasks))
@@ -263,6 +268,11 @@ cdef class Tables:
                 slot_demand[:, self.row_resource], np.concatenate((slot_demand[:, self.pivot], some))
             )
         return by_urgency
+
+    def _renew_layers(self):
+        """Lay out all that has not ended as one layer, in the order that the keys give by now; answers the same."""
+        none = np.empty(0, dtype=np.int32)
+        return self._add_layer(self.n_tasks, 0, none, np.empty((0, self.n_resources), dtype=np.int32), None, True)
 
     def _open_ones(self, const int32_t[::1] tasks):
         """The places in `tasks` of those that have not ended."""
@@ -597,9 +607,47 @@ cdef class Tables:
 
     def wakes(self):
         """The tasks that wait for their back-off to end, and until when. See the .pyi."""
+        return self._delayed(True)
+
+    def held_back(self):
+        """The tasks that a plan holds back, and until when. See the .pyi."""
+        return self._delayed(False)
+
+    def _delayed(self, tried):
+        """The tasks that wait for a time, and until when: those that were tried, or those that were not."""
         times, tasks = np.asarray(self.wake_time)[:self.n_wakes], np.asarray(self.wake_task)[:self.n_wakes]
-        due = self.task_table["state"][tasks] == DELAYED
+        due = (self.task_table["state"][tasks] == DELAYED) & ((self.task_table["attempt"][tasks] > 0) == tried)
         return {int(task): int(time) for task, time in sorted(zip(tasks[due], times[due]))}
+
+    def course(self):
+        """What the tasks' turns come from, as numpy columns. See the .pyi."""
+        views = {"priority": self.priority, "key": self.key, "duration": self.task_table["duration"]}
+        views |= {"preferred": self.preferred, "not_before": self.not_before}
+        return {name: np.asarray(view)[:self.n_tasks] for name, view in views.items()}
+
+    def open_edges(self):
+        """The dependencies between tasks that have not ended. See the .pyi."""
+        cdef int32_t[:, ::1] found = np.empty((2, max(64, int(self.succ_ptr[self.n_tasks]) + self.n_late)), dtype=np.int32)
+        cdef Py_ssize_t n = 0
+        cdef int64_t k
+        cdef int32_t task, late
+        with nogil:
+            for task in range(self.n_tasks):
+                if self.row(task).state >= COMPLETED and self.row(task).state != DELAYED:
+                    continue
+                for k in range(self.succ_ptr[task], self.succ_ptr[task + 1]):
+                    if self.row(self.succ[k]).state == WAITING:
+                        found[0, n] = task
+                        found[1, n] = self.succ[k]
+                        n += 1
+                late = self.late_head[task] if self.n_late else -1
+                while late >= 0:
+                    if self.row(self.late_task[late]).state == WAITING:
+                        found[0, n] = task
+                        found[1, n] = self.late_task[late]
+                        n += 1
+                    late = self.late_next[late]
+        return np.asarray(found)[0, :n].copy(), np.asarray(found)[1, :n].copy()
 
     def innards(self):
         """Views of what `recount` counts again, by name. See the .pyi."""

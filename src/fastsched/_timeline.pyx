@@ -285,6 +285,6 @@ cdef class TimeLine:
 
 def simulate(core, *, outcome=None, chances=None, mtbf=None, repair=None, seed=0, script=None, tell=None):
     """Play the whole virtual time line of a core on which nothing has happened yet. See the .pyi."""
-    if core.now != 0 or core.n_running or core.n_log or core.columns()["attempt"].any():
+    if core.now != 0 or core.n_running or core.columns()["attempt"].any():
         raise InternalError("simulate() wants a core on which nothing has happened yet")
     TimeLine(core, outcome, chances, mtbf, repair, seed, script, tell).play()

@@ -12,9 +12,9 @@ from typing import Any
 from .compare import Comparison, Outline
 from .curve import draw_columns, draw_histogram, show_finely
 from .gantt import SIGNS, show_seconds
-from .names import fit_width, show_name, width_of
+from .names import RESOURCE_WORDS, fit_width, show_capacity, show_name, width_of
 from .progress import count
-from .report import LABEL, RESOURCE_WORDS, can_print, plan_as_json, show_capacity, wrap
+from .report import LABEL, can_print, plan_as_json, wrap
 from .risk import Risk
 from .shapes import show_shape
 from .sizing import Sizing, Trial

@@ -39,6 +39,7 @@ from .errors import (
 from .events import Event
 from .formats import Job, load, load_workers
 from .graph import CompiledGraph, WorkerTable, read_both
+from .guide import Guide
 from .lookback import add_history, look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .names import show_name
@@ -51,7 +52,8 @@ from .report import event_as_json, plan_as_json, print_plan, report_run, write_j
 from .runtime.folder import RUNS, find_run, new_run_dir
 from .runtime.loop import Rhythm
 from .runtime.run import play
-from .runtime.session import MAX_MB, MAX_SECONDS, Session, Settings, compile_both
+from .runtime.session import MAX_MB, MAX_SECONDS, MAX_SHARE, REPLAN, Session, Settings, compile_both
+from .saved import load_plan, save_plan
 from .slurm import MARGIN_S, sbatch_script
 from .units import read_megabytes, read_seconds
 from .verbs import ENGINE_HELP, RUN_HELP, add_format, add_verbs, engine, past_run
@@ -63,7 +65,7 @@ COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, OUT_OF_TIME, INTERRUPTE
     0, 1, 2, 70, 74, 75, 130, 141,
 )  # fmt: skip
 AS_BEFORE = object()  # what a retry does after failures, where it is not told
-INHERITED = ("engine", "lease", "grace", "containment", "output_cap")  # by a run that is taken up
+INHERITED = ("engine", "lease", "grace", "containment", "output_cap", "replan")  # by a run that is taken up
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,6 +149,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     plan.set_defaults(do=do_plan, parser=plan)
     add_common(plan, "csv")
+    add_plan_file(plan, "play this plan, with the durations and workers that there are")
+    plan.add_argument("--save", metavar="PLAN", help="keep the plan in this file, for `fastsched run --plan`")
     plan.add_argument("--width", type=positive, help="columns of the chart (default: the terminal's)")
     add_pictures(plan, "plan")
     add_plan_questions(plan)
@@ -160,6 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.set_defaults(do=do_run, parser=execute)
     add_common(execute)
+    add_following(execute, "20%%")
     execute.add_argument("-n", "--dry-run", action="store_true", help="only plan, as `fastsched plan` does")
     add_running(execute)
     folder = execute.add_mutually_exclusive_group()
@@ -171,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.add_argument("--no-journal", action="store_true", help="keep no journal; the run cannot be resumed")
     execute.add_argument("-C", "--cwd", metavar="DIR", help="working directory of the commands (default: this one)")
-    execute.set_defaults(width=None, html=None, trace=None, plot=None)
+    execute.set_defaults(width=None, html=None, trace=None, plot=None, save=None)
 
     resume = commands.add_parser(
         "resume",
@@ -188,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with what is whole of a damaged journal; the rest is kept aside in its folder",
     )
+    add_following(resume, "that of the run")
     add_watching(resume, "that of the run")
     resume.set_defaults(engine=None, lease=None, grace=None, containment=None, output_cap=None)
 
@@ -201,6 +207,7 @@ def build_parser() -> argparse.ArgumentParser:
     retry.set_defaults(do=do_retry, parser=retry, dry_run=False, no_journal=False, run_dir=None)
     add_format(retry)
     retry.add_argument("run", nargs="?", metavar="RUN", help=RUN_HELP)
+    add_following(retry, "that of the run")
     retry.add_argument("--failed", action="store_true", required=True, help="those that failed, or did not start")
     add_running(retry, "that of the run")
     retry.add_argument("--accept-damage", action="store_true", help="though the journal of that run is damaged")
@@ -281,6 +288,41 @@ def add_running(parser: argparse.ArgumentParser, default: str = "") -> None:
     )
     ending.add_argument("--max-fails", type=positive, metavar="N", help="start nothing more after N failures")
     add_watching(parser, default)
+
+
+def add_plan_file(parser: argparse.ArgumentParser, says: str) -> None:
+    """The option that names a plan."""
+    parser.add_argument("--plan", metavar="PLAN", help=f"{says} (a file of `fastsched plan --save`)")
+
+
+def add_following(parser: argparse.ArgumentParser, default: str) -> None:
+    """The options of whoever has a plan followed; `default`: how far it may be behind."""
+    add_plan_file(parser, "follow this plan: its order, and its workers while they have room")
+    parser.add_argument(
+        "--replan",
+        type=share,
+        metavar="SHARE",
+        help="plan the rest anew when all is going to be over later than planned by more than this share of the time "
+        f"that the plan takes, such as 10%%, or never (default: {default})",
+    )
+
+
+def share(text: str) -> float:
+    """A share, such as 20%; infinite for never."""
+    if text == "never":
+        return math.inf
+    match = re.fullmatch(r"(\d{1,5}(?:\.\d{1,9})?)(%?)", text, re.ASCII)
+    number = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < number <= MAX_SHARE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 20% or 0.2, nor never")
+    return number
+
+
+def replan_of(arguments: argparse.Namespace, default: float | None) -> float | None:
+    """By how much a run may be behind its plan; None: by any time."""
+    if arguments.replan is None:
+        return default
+    return None if math.isinf(arguments.replan) else arguments.replan
 
 
 def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
@@ -463,9 +505,12 @@ def do_plan(arguments: argparse.Namespace) -> int:
         loaded = time.perf_counter()
         progress.say(f"reading {count(len(job.tasks), 'task')}")
         graph, known = put_in(*read_both(TaskGraph, job.tasks, workers), history)
-        plan = schedule(graph, workers, rank=arguments.rank, fit=arguments.fit, on_progress=progress)
+        given = load_plan(arguments.plan) if arguments.plan else None
+        plan = schedule(graph, workers, rank=arguments.rank, fit=arguments.fit, plan=given, on_progress=progress)
         planned = time.perf_counter()
         answer = answer_questions(arguments, plan, progress)
+    if arguments.save:
+        save_plan(plan, arguments.save)
     if arguments.format in ("json", "jsonl"):
         summary = plan_as_json(plan) | {"history": known} | answer.data
         write_json(summary) if arguments.format == "json" else write_lines([summary, *summary.pop("placements")])
@@ -527,7 +572,8 @@ def do_run(arguments: argparse.Namespace) -> int:
     if known and not arguments.quiet:
         print(f"fastsched: {known}", file=sys.stderr)
     arguments.source = source_of(arguments.file)
-    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy())
+    guide = load_plan(arguments.plan) if arguments.plan else None
+    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide)
 
 
 def run_graph(
@@ -537,6 +583,7 @@ def run_graph(
     table: WorkerTable | None,
     cwd: str | None,
     policy: Policy,
+    guide: Guide | None,
 ) -> int:
     """Run tasks that have been read."""
     if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
@@ -559,6 +606,8 @@ def run_graph(
         source=arguments.source,
         containment=arguments.containment,
         output_cap_mb=arguments.output_cap,
+        plan=guide,
+        replan=replan_of(arguments, REPLAN),
     )
     return watch(arguments, Session(settings, graph, table, settled=True, fresh=True))
 
@@ -574,6 +623,8 @@ def do_resume(arguments: argparse.Namespace) -> int:
         accept_damage=arguments.accept_damage,
         containment=arguments.containment or "auto",
         output_cap_mb=arguments.output_cap or OUTPUT_CAP_MB,
+        plan=load_plan(arguments.plan) if arguments.plan else None,
+        replan=replan_of(arguments, REPLAN),
         inherited=[name for name in INHERITED if getattr(arguments, name) is None],
     )
     session = Session(settings, CompiledGraph([]), None, settled=True, fresh=False)
@@ -614,6 +665,7 @@ def do_retry(arguments: argparse.Namespace) -> int:
         "output_cap": opened.output_cap_mb,
         "rank": opened.rank,
         "fit": opened.fit,
+        "replan": math.inf if opened.replan is None else opened.replan,
     }
     for what, value in before.items():
         if getattr(arguments, what, None) is None:
@@ -628,7 +680,11 @@ def do_retry(arguments: argparse.Namespace) -> int:
     graph, table = compile_both(tasks, workers)
     if not arguments.quiet:
         print(f"running {count(len(tasks), 'task')} of {past.folder} again, as a new run", file=sys.stderr)
-    return run_graph(arguments, opened.name, graph, table, opened.cwd, opened.policy)
+    guide = load_plan(arguments.plan) if arguments.plan else past.ledger.state.guide()
+    if guide is not None:
+        guide.check(statuses, "the tasks of that run")
+        guide = guide.only(wanted)
+    return run_graph(arguments, opened.name, graph, table, opened.cwd, opened.policy, guide)
 
 
 def rhythm_of(arguments: argparse.Namespace) -> Rhythm:

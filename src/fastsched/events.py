@@ -25,7 +25,10 @@ __all__ = [
     "Event",
     "Fact",
     "Order",
+    "PlanAdopted",
+    "PlanFollowed",
     "Recall",
+    "Replanned",
     "Report",
     "RoomReserved",
     "Start",
@@ -337,6 +340,46 @@ class RoomReserved(msgspec.Struct, frozen=True, tag=True, array_like=True):
     at_ns: int
 
 
+class PlanAdopted(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A plan is followed from here on: columns of numbers, in its order, as bytes, the lowest first.
+
+    `tasks`, `workers`: int32, in the order of their submission and coming; a worker of -1: wherever there is room.
+    `start_ns`, `end_ns`: int64, when each task is to run, in the time of the run. `not_before`: int64, until when it is
+    held back; 0: it is not; empty: none is. `begins_ns`: when the first plan of the run began to be followed.
+    `behind_ns`: of a new plan, how much later than by the one before it would have been over; None: it was given.
+    `was_ns`: when it would have been.
+    """
+
+    tasks: bytes
+    workers: bytes
+    start_ns: bytes
+    end_ns: bytes
+    not_before: bytes
+    at_ns: int
+    begins_ns: int
+    behind_ns: int | None = None
+    was_ns: int | None = None
+
+
+class PlanFollowed(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A plan that was given is followed from here on, of so many tasks; by it all is over at `ends_ns`."""
+
+    at_ns: int
+    n_tasks: int
+    ends_ns: int
+
+
+class Replanned(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The rest was planned anew, because it was behind: it is to be over at `ends_ns`, and was going to be at `was_ns`,
+    `behind_ns` later than planned."""
+
+    at_ns: int
+    n_tasks: int
+    behind_ns: int
+    was_ns: int
+    ends_ns: int
+
+
 class TaskUnsatisfiable(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A ready task waits, and no worker could ever hold it: the nearest one, and what it lacks. Told once."""
 
@@ -378,6 +421,7 @@ Fact = (
     | WorkerFact
     | WorkersSettled
     | DeadlineSet
+    | PlanAdopted
     | Choice
 )
 Event = (
@@ -392,6 +436,8 @@ Event = (
     | TasksSubmitted
     | CancelRequested
     | DeadlineSet
+    | PlanFollowed
+    | Replanned
     | WorkerExpected
     | WorkerJoined
     | WorkerDraining

@@ -27,7 +27,7 @@ class Explanation:
     Attributes:
         task_id, status, text: the last is one sentence for a person.
         waits_for: ids of dependencies that have not completed.
-        delayed_until_ns: when its back-off ends.
+        delayed_until_ns: when its back-off ends, or the plan does not hold it back any more.
         avoids: workers on which it failed, the last one first.
         best_worker: for a ready task, the worker that comes nearest to having room for it now. missing: what
             that worker lacks, by resource; of its capacity where `unsatisfiable`, else of what is free.
@@ -35,6 +35,7 @@ class Explanation:
         earliest_ns: when the best worker is expected to have room, by expected durations.
         reserved_on: the worker on which room is kept for it.
         worker_id, attempt: of the last attempt.
+        planned_ns, planned_worker: when and where the plan that is followed has it start.
         reason, cause_id: why it failed for good, and for DEPENDENCY the failed task at the root of it.
     """
 
@@ -53,6 +54,8 @@ class Explanation:
     attempt: int = 0
     reason: Reason | None = None
     cause_id: str | None = None
+    planned_ns: int | None = None
+    planned_worker: str | None = None
 
 
 def explain_task(
@@ -78,6 +81,10 @@ def explain_task(
         open_ = tuple(ids[d] for d in dict.fromkeys(dependencies) if columns["state"][d] != COMPLETED)
         return Explanation(text=f"it waits for {_name(open_)} to complete", waits_for=open_, **known)
     if state == DELAYED:
+        until = core.held_back().get(task)
+        if until is not None:
+            text = f"the plan lets it wait for {(until - core.now) / NS:.3g} s more, and keeps the room for others"
+            return Explanation(text=text, delayed_until_ns=until, **known)
         until = core.wakes().get(task)
         if until is None and task not in core.promises():
             left = max(0, core.deadline - core.now) / NS

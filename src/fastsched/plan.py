@@ -97,6 +97,7 @@ class Plan:
         self.state: npt.NDArray[np.uint8] = np.ascontiguousarray(columns["state"])
         self.reason: npt.NDArray[np.uint8] = columns["reason"]
         self.cause: Int32s = columns["cause"]
+        self.order: Int32s | None = None  # in which one list pass looked at the tasks; None: it was made otherwise
         self.log = log
         # Makes what plays it again, with its list order and fit; None: it is not the play of one list without mishaps.
         self.make_replay: Callable[[], Any] | None = None

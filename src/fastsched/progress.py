@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from .errors import UnsatisfiableWarning
-from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, TaskFailed, WorkerLost
+from .events import AttemptCompleted, AttemptFailed, AttemptStarted, Event, Replanned, TaskFailed, WorkerLost
 from .gantt import show_seconds
 from .model import Reason
 from .names import fit_width, show_name, width_of
@@ -89,7 +89,9 @@ class Progress:
     @property
     def note(self) -> str:
         """What it is at, in a few words. May be asked for from any thread."""
-        return f"{self.running} running, {self.failed} failed{self.eta}"
+        pilot = self.session.loop.pilot if self.session.loop else None
+        following = f", {pilot.note}" if pilot is not None else ""
+        return f"{self.running} running, {self.failed} failed{self.eta}{following}"
 
     def tell_misfits(self) -> None:
         """Say how many more tasks there are that no worker can hold."""
@@ -111,6 +113,13 @@ class Progress:
             if event.reason is Reason.UNSATISFIABLE:
                 self.misfits += 1
                 return event.message if self.misfits <= SHOWN_MISFITS else ""
+        elif isinstance(event, Replanned):
+            was, ends = show_seconds(event.was_ns / 1e9), show_seconds(event.ends_ns / 1e9)
+            behind = show_seconds(event.behind_ns / 1e9)
+            gain = (
+                f"and by the new one after {ends}" if event.ends_ns < event.was_ns else "and no other plan is shorter"
+            )
+            return f"{behind} behind the plan: all would be over {was} after the beginning, {gain}"
         elif isinstance(event, WorkerLost):
             return f"worker {show_name(event.worker_id)} is lost: {event.message}"
         return ""

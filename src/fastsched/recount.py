@@ -64,8 +64,15 @@ def _check_counts(core: Any, columns: Columns, workers: Columns) -> None:
     _demand(len(set(failed)) == len(failed) and (state[failed] >= FAILED).all(), "a task failed twice, or not at all")
     promises = core.promises()
     postponed = core.postponements()
-    waiting = len(core.wakes()) + len(promises) + len(postponed)
+    held, not_before = core.held_back(), core.course()["not_before"]
+    waiting = len(core.wakes()) + len(held) + len(promises) + len(postponed)
     _demand((state == DELAYED).sum() == waiting, "delays, promises and postponements are miscounted")
+    _demand(all(until == not_before[task] for task, until in held.items()), "a task is held back longer than planned")
+    early = (state == READY) & (columns["attempt"] == 0)
+    _demand(not len(not_before) or not (early & (core.now < not_before)).any(), "a task could start before its time")
+    preferred = core.course()["preferred"]
+    _demand(len(preferred) in (0, len(state)) and len(not_before) in (0, len(state)), "a plan has another length")
+    _demand((preferred < len(workers["live"])).all(), "a plan has a worker that is not known")
     _demand(core.deadline >= 0 or not postponed, "a task is postponed, and there is no deadline")
     _demand((state[list(promises)] == DELAYED).all(), "a task is promised, and could start")
     count = np.bincount(np.array(list(promises.values()), dtype=np.int64), minlength=len(workers["live"]))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
@@ -29,6 +29,9 @@ from .events import (
     DeadlineSet,
     Event,
     Fact,
+    PlanAdopted,
+    PlanFollowed,
+    Replanned,
     RoomReserved,
     TaskCancelled,
     TaskFailed,
@@ -52,9 +55,10 @@ from .events import (
 )
 from .explain import Explanation, describe_misfit, explain_task
 from .graph import CompiledGraph, WorkerTable
+from .guide import Followed, Guide, Route
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import CODE_OF_REASON, REASON_OF_CODE, STATUS_OF_STATE, Plan
-from .planner import make_core, submit
+from .planner import follow, make_core, submit
 from .policy import Policy
 
 __all__ = ["Snapshot", "State"]
@@ -124,6 +128,8 @@ class State:
         self._unwanted: set[int] = set()  # running or promised tasks whose cancellation was asked for
         self._promised: dict[int, tuple[int, int]] = {}  # task -> to which worker, and after which task; -1: none
         self._following: dict[int, int] = {}  # task -> the one that starts when its attempt has ended
+        self.followed: Followed | None = None  # the plan
+        self._is_timed = bytearray()  # whether a duration was given, of so many tasks as were asked about
         self._told = 0  # failures for good that have been told
         self._noticed = 0  # notices of the core that have been told
 
@@ -166,6 +172,8 @@ class State:
         elif isinstance(fact, DeadlineSet):
             self._core.set_deadline(-1 if fact.deadline_ns is None else fact.deadline_ns, now)
             events = [fact]
+        elif isinstance(fact, PlanAdopted):
+            events = [self._absorb_plan(fact, now)]
         elif isinstance(fact, TaskOvertaken):
             self._core.overtook(self._task[fact.task_id], now)
             events = []
@@ -290,6 +298,21 @@ class State:
             ),
             *self._start_following(task, now),
         ]
+
+    def _absorb_plan(self, fact: PlanAdopted, now: int) -> Event:
+        """A plan is followed from here on."""
+        try:
+            route = Route.of_fact(fact)
+            follow(self._core, route, now)
+        except ValueError as error:
+            raise InternalError(f"a plan was adopted that cannot be: {error}") from None
+        before, start = self.followed, np.full(len(self.ids), -1, dtype=np.int64)
+        start[route.tasks] = route.start_ns
+        if fact.behind_ns is None or fact.was_ns is None:
+            self.followed = Followed(start, fact.begins_ns, route.ends_ns)
+            return PlanFollowed(now, len(route), route.ends_ns)
+        self.followed = Followed(start, fact.begins_ns, route.ends_ns, before.n_anew + 1 if before else 1)
+        return Replanned(now, len(route), fact.behind_ns, fact.was_ns, route.ends_ns)
 
     def _start_following(self, task: int, now: int) -> list[Event]:
         """An attempt of a task has ended, and what follows it has started in its place."""
@@ -527,6 +550,17 @@ class State:
         """Whether a task has come to its end."""
         return self.status(task_id) in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
+    def waiting(self, task_ids: Iterable[str]) -> dict[str, int]:
+        """Those of these tasks that are known and have not been started, with their indices."""
+        columns = self._core.columns()
+        new = (columns["attempt"] == 0) & (columns["state"] < FAILED)
+        known = ((task_id, self._task.get(task_id, -1)) for task_id in task_ids)
+        return {task_id: task for task_id, task in known if task >= 0 and new[task]}
+
+    def worker_indices(self) -> Mapping[str, int]:
+        """The workers that there are or were, with their indices in `workers`."""
+        return self._worker
+
     def index_of(self, task_id: str) -> int:
         """Where a task stands in `ids`. Raises UnknownIdError, a KeyError, for an id that is not known."""
         try:
@@ -596,7 +630,63 @@ class State:
         """Why a task stands where it does: in words and as data. Raises KeyError for an id that is not known."""
         workers = self.worker_ids
         dependencies = [self._task[name] for name in self.tasks[self.index_of(task_id)].dependencies]
-        return explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
+        told = explain_task(self._core, self._task[task_id], self.ids, workers, self.resources, dependencies)
+        planned = self.planned_start(self._task[task_id]) if told.status is TaskStatus.PENDING else None
+        if planned is None:
+            return told
+        where = "" if planned[1] is None else f" on {planned[1]}"
+        text = f"{told.text}; the plan has it start{where} {planned[0] / 1e9:.6g} s after the beginning"
+        return replace(told, text=text, planned_ns=planned[0], planned_worker=planned[1])
+
+    def guide(self) -> Guide | None:
+        """The plan that is followed, by ids; None: none is."""
+        if self.followed is None:
+            return None
+        start, course = self.followed.start_ns, self._core.course()
+        worker = course["preferred"] if len(course["preferred"]) else np.full(len(start), -1, dtype=np.int32)
+        n = len(start)
+        order = np.argsort(course["key"][:n], kind="stable").astype(np.int32)
+        route = Route.of_order(order, start, start + course["duration"][:n], worker[:n])
+        return Guide([self.ids[i] for i in route.tasks.tolist()], self.worker_ids, route.renumbered())
+
+    def planned_start(self, task: int) -> tuple[int, str | None] | None:
+        """When and where the plan that is followed has a task start: ns, and the worker; None: it does not have it."""
+        at = None if self.followed is None else self.followed.planned_ns(task)
+        if at is None:
+            return None
+        preferred = self._core.course()["preferred"]
+        worker = int(preferred[task]) if len(preferred) else -1
+        return at, self.worker_ids[worker] if worker >= 0 else None
+
+    def rest(self) -> dict[str, Any]:
+        """All that has not ended, as columns that nobody else changes, for it to be looked at beside the run.
+
+        tasks (m,): their indices. state, start, worker, attempt, demand, duration (ns), is_timed (it was given),
+        priority, key, preferred, not_before: (m,) each. edges: (dependency, dependent), indices of tasks. capacity
+        (W, K), and there (W,): whether a worker takes tasks, or is expected. avoided: (task, worker) of failures.
+        promised: task -> worker.
+        """
+        core, columns, course = self._core, self._core.columns(), self._core.course()
+        tasks = np.nonzero(np.isin(columns["state"], OPEN))[0].astype(np.int32)
+        self._is_timed += bytes(task.duration is not None for task in self.tasks[len(self._is_timed) :])
+        workers = core.worker_columns()
+        usable = (workers["live"] != 0) & (workers["draining"] == 0) & (workers["trust"] == 0)
+        failed = tasks[columns["failures"][tasks] + columns["ooms"][tasks] > 0].tolist()
+        preferred = course["preferred"][tasks] if len(course["preferred"]) else np.full(len(tasks), -1, dtype=np.int32)
+        return {
+            "tasks": tasks,
+            **{name: columns[name][tasks] for name in ("state", "start", "worker", "attempt")},
+            **{name: course[name][tasks] for name in ("duration", "priority", "key")},
+            "is_timed": np.frombuffer(bytes(self._is_timed), dtype=bool)[tasks],
+            "preferred": preferred,
+            "not_before": course["not_before"][tasks] if len(course["not_before"]) else np.zeros(len(tasks), np.int64),
+            "demand": core.amounts()[0][tasks],
+            "edges": core.open_edges(),
+            "capacity": core.amounts()[1].copy(),
+            "there": usable | (workers["expected"] != 0),
+            "avoided": [(task, worker) for task in failed for worker in core.failed_workers(task)],
+            "promised": core.promises(),
+        }
 
     def stands(self, tasks: Sequence[int]) -> list[dict[str, Any]]:
         """Where some tasks stand, by their indices: id, status, attempts, worker of the last, reason and cause."""
@@ -647,7 +737,14 @@ class State:
                 hashed.update(np.ascontiguousarray(column).tobytes())
         for amounts in core.amounts():
             hashed.update(np.ascontiguousarray(amounts).tobytes())
+        if self.followed is not None:
+            for name in ("key", "preferred", "not_before"):
+                hashed.update(core.course()[name].tobytes())
+            hashed.update(self.followed.start_ns.tobytes())
+        plan = self.followed and (self.followed.begins_ns, self.followed.ends_ns, self.followed.n_anew)
         rest = (
+            plan,
+            core.held_back(),
             core.now,
             core.n_left,
             core.wakes(),

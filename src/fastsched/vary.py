@@ -160,7 +160,7 @@ def vary(
         chosen = sets.workers(amounts[at])
         plan, table = graph._play(
             WorkerTable(chosen, graph.resources), rank, fit, 0,
-            policy=None, outcome=None, events=(), failures=None, on_progress=None,
+            plan=None, policy=None, outcome=None, events=(), failures=None, on_progress=None,
         )  # fmt: skip
         failed = int((plan.state != COMPLETED_STATE).sum())
         offered = table.capacity.sum(axis=0, dtype=np.int64).tolist()

@@ -224,6 +224,8 @@ def do_status(arguments: argparse.Namespace) -> int:
     print(f"{folder}{name}: {overview['state']} after {show_seconds(overview['seconds'])}; {counts}")
     if levels:
         print(f"  commands are held together by: {levels['containment']}; memory is limited by: {levels['memory']}")
+    if overview.get("plan"):
+        print(f"  {describe_plan(overview['plan'])}")
     width = max([10, *(width_of(show_name(task["task_id"])) for task in tasks[:SHOWN_TASKS])])
     for task in tasks:
         line = f"{fit_width(show_name(task['task_id']), min(width, 40), '...')}  {describe(task)}"
@@ -233,6 +235,13 @@ def do_status(arguments: argparse.Namespace) -> int:
     if n_behind:
         print(f"  and {count(n_behind, 'task')} that failed because another did")
     return COMPLETED
+
+
+def describe_plan(plan: dict[str, Any]) -> str:
+    """How a run stands to the plan that it follows."""
+    behind = "" if plan.get("behind") is None else f": {round(100 * plan['behind'])} % behind"
+    anew = f", planned anew {count(plan['planned_anew'], 'time')}" if plan["planned_anew"] else ""
+    return f"following the plan{behind}{anew}; by it all is over after {show_seconds(plan['ends'])}"
 
 
 def is_open(task: dict[str, Any]) -> bool:

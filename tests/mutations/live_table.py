@@ -54,8 +54,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "paused-and-yet-started",
         "runtime/loop.py",
-        "        elif not self.paused and not self.blocked:\n            for choice",
-        "        elif not self.blocked:\n            for choice",
+        "        elif not self.paused and not self.blocked:\n            if self.pilot",
+        "        elif not self.blocked:\n            if self.pilot",
         "a paused scheduler starts tasks",
     ),
     Mutation(
@@ -697,5 +697,48 @@ LIVE_MUTATIONS = (
         "        self._heard.move_to_end(worker_id)\n",
         "",
         "who was heard just now is looked at before who was not, and hides him",
+    ),
+    # plans that are followed
+    Mutation(
+        "plan-not-journaled",
+        "runtime/session.py",
+        "self.journal.append_all([*encode_record(opened), *planned, *encode_record(self._arrival(loop))])",
+        "self.journal.append_all([*encode_record(opened), *encode_record(self._arrival(loop))])",
+        "the journal does not know the plan that a run begins with",
+    ),
+    Mutation(
+        "behind-and-not-planned-anew",
+        "runtime/replan.py",
+        "as_it_is.ends_ns - planned_ns <= most_behind_ns",
+        "as_it_is.ends_ns - planned_ns <= 100 * most_behind_ns",
+        "a run that is behind its plan goes on as it is",
+    ),
+    Mutation(
+        "plans-from-the-beginning",
+        "runtime/replan.py",
+        'left = np.where(is_running, np.maximum(expected - (now - rest["start"]), expected / LEAST_LEFT), expected)',
+        "left = 3 * expected",
+        "what a run has got through counts for nothing in a new plan",
+    ),
+    Mutation(
+        "worse-plan-taken",
+        "runtime/replan.py",
+        "return b if len(b) >= len(a) and (len(b) > len(a) or b.ends_ns < a.ends_ns) else a",
+        "return b if b.ends_ns > a.ends_ns else a",
+        "of two plans the longer one is followed",
+    ),
+    Mutation(
+        "plan-forgotten-on-resume",
+        "runtime/session.py",
+        "loop.pilot = None if state.followed is None else self._make_pilot(opened, None)",
+        "loop.pilot = None",
+        "who takes a run up does not look whether it is behind",
+    ),
+    Mutation(
+        "first-look-believed",
+        "runtime/replan.py",
+        "factor = 1 + (factor - 1) * len(ledger.attempts) / (len(ledger.attempts) + BELIEF)",
+        "factor = factor",
+        "one attempt says how long all others take",
     ),
 )

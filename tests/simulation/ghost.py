@@ -10,6 +10,7 @@ from fastsched.events import (
     AttemptEnded,
     AttemptFailed,
     AttemptStarted,
+    PlanAdopted,
     RoomReserved,
     TaskCancelled,
     TaskFailed,
@@ -28,6 +29,7 @@ from fastsched.events import (
     WorkerResized,
     WorkerTrusted,
 )
+from fastsched.guide import Route
 
 NS = 10**9
 OUT_OF_NOWHERE = (WorkerOnProbation, TaskUnsatisfiable)  # what time alone may bring
@@ -84,11 +86,20 @@ class Ghost:
                 self.tasks[task.task_id] = Record(
                     deps=tuple(task.dependencies), needs=amounts(task), retries=retries, status="PENDING", open=None,
                     promised=None, attempts=0, own=0, ooms=0, losses=0, failed_on=[], asleep_until=-1,
+                    held_until=0,
                 )  # fmt: skip
         elif isinstance(fact, TaskCancelled):
             self._cancelled(fact, own)
         elif isinstance(fact, TaskReturned):
             self._returned(fact, own)
+        elif isinstance(fact, PlanAdopted):
+            self.kept = None
+            route, names = Route.of_fact(fact), list(self.tasks)
+            demand(len(own) == 1 and own[0].n_tasks == len(route), f"a plan brought {own}")
+            for task in self.tasks.values():
+                task.held_until = 0
+            for task, until in zip(route.tasks.tolist(), route.not_before.tolist()):
+                self.tasks[names[task]].held_until = until
         elif isinstance(fact, WorkerJoined) and fact.worker is not None and fact.worker_id not in self.workers:
             self.expect(fact.worker)
         if isinstance(fact, (WorkerExpected, WorkerJoined, WorkerDraining, WorkerLeft, WorkerLost, WorkerResized)):
@@ -349,6 +360,8 @@ class Ghost:
         """No ready task waits while a worker that it may use has room."""
         for task_id, task in self.tasks.items():
             if task.status != "PENDING" or task.promised or task.asleep_until > now:
+                continue
+            if task.held_until > now and not task.attempts:
                 continue
             if any(self.tasks[name].status != "COMPLETED" for name in task.deps):
                 continue

@@ -6,6 +6,8 @@ import hashlib
 import random
 from collections import Counter
 
+import numpy as np
+
 from fastsched import Policy, Reason, Task, TaskGraph, Worker
 from fastsched.events import (
     AttemptEnded,
@@ -28,6 +30,7 @@ from fastsched.events import (
     WorkerTrusted,
 )
 from fastsched.graph import WorkerTable
+from fastsched.guide import Route
 from fastsched.state import State
 
 from .ghost import Ghost, Violation, demand
@@ -50,6 +53,8 @@ class History:
         self.network: list[AttemptEnded] = []  # delivered later, or again
         self.flying: list[AttemptStarted] = []
         self.luck = random.Random(f"promises/{seed}")
+        self.planned = random.Random(f"plans/{seed}")
+        self.plans = self.planned.random() < 0.4
         self.policy = Policy(
             backoff=rng.choice([0, 0, 0.5]), backoff_cap=rng.choice([1, 8]), jitter=rng.choice([0, 0.5]),
             max_losses=rng.choice([0, 1, 3]), max_ooms=rng.choice([0, 1, 3]), on_oom=rng.choice(["1x", "2x"]),
@@ -120,6 +125,8 @@ class History:
             self.rng.choice(moves)()
             if self.luck.random() < 0.1:
                 self.give_back()
+            if self.plans and self.planned.random() < 0.15:
+                self.adopt()
             if self.rng.random() < 0.01:
                 self.cancel()
             if self.check_often:
@@ -222,6 +229,18 @@ class History:
     def cancel(self) -> None:
         self.counts["cancelled"] += 1
         self.absorb(TaskCancelled(self.rng.choice(list(self.ghost.tasks)), self.now))
+
+    def adopt(self) -> None:
+        """A plan is followed from here on, or the rest is planned anew: of some tasks, some of which are held back."""
+        rng, n, w = self.planned, len(self.ghost.tasks), len(self.ghost.workers)
+        tasks = np.array(rng.sample(range(n), rng.choice([n, n, n // 2])), dtype=np.int32)
+        start = np.array([self.now + rng.randrange(20) * NS for _ in tasks], dtype=np.int64)
+        held = np.where([rng.random() < 0.2 for _ in tasks], start, 0)
+        worker = np.array([rng.randrange(-1, w) for _ in tasks], dtype=np.int32)
+        route = Route(tasks, worker, start, start + NS, held.astype(np.int64))
+        told = self.absorb(route.as_fact(self.now, self.now, *rng.choice([(), (NS, self.now + 9 * NS)])))
+        self.counts.update(type(event).__name__ for event in told)
+        self.counts["held back"] += int(np.count_nonzero(held > self.now))
 
     def pass_time(self) -> None:
         self.now += self.rng.choice([1, NS // 2, NS, 3 * NS, 10 * NS])

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from memory_disk import MemoryDisk, PowerCut
 
@@ -23,6 +24,7 @@ from fastsched.events import (
     AttemptFailed,
     AttemptStarted,
     CancelRequested,
+    PlanAdopted,
     Start,
     TaskFailed,
     TaskPromised,
@@ -30,10 +32,12 @@ from fastsched.events import (
     TasksSubmitted,
 )
 from fastsched.graph import CompiledGraph, WorkerTable
+from fastsched.guide import Guide, Route
 from fastsched.model import RESERVED_RESOURCES, Reason, Task, TaskStatus, Worker
 from fastsched.policy import Policy
 from fastsched.runtime.journal import Journal
 from fastsched.runtime.loop import Rhythm
+from fastsched.runtime.pilot import AtOnce
 from fastsched.runtime.record import Turn, decode_records
 from fastsched.runtime.requests import Submission
 from fastsched.runtime.session import Session, Settings
@@ -217,6 +221,8 @@ class LiveHistory:
             for _ in range(random.choice((0, 1, 1, 2, 4))):
                 plan[random.randint(1, 60)] = random.choice(("before", "amid", "amid", "after", "full"))
         self.journal = Book(random, plan, self.see_written, self.see_synced)
+        self.planned = Random(f"plans/{seed}")
+        self.plans = self.planned.random() < 0.5
         self.n_workers = 0
         workers = [self.new_worker() for _ in range(random.randint(1, 4))]
         first = self.new_tasks(random.randint(0, 8)) if random.random() < 0.5 else []
@@ -261,7 +267,14 @@ class LiveHistory:
         graph = CompiledGraph(self.first)
         self.journal.open()
         settings = Settings(
-            engine=self.engine, capture=False, policy=self.policy, rhythm=self.rhythm, max_retries=2, timeout=50.0
+            engine=self.engine,
+            capture=False,
+            policy=self.policy,
+            rhythm=self.rhythm,
+            max_retries=2,
+            timeout=50.0,
+            plan=self.make_plan(),
+            replan=0.01,
         )
         table = WorkerTable(self.workers, RESERVED_RESOURCES)
         session = Session(
@@ -270,6 +283,7 @@ class LiveHistory:
             table if not self.journal.bodies else None,
             journal=self.journal,
             clock=self.engine.clock,
+            aside=AtOnce(),
         )
         try:
             self.loop = session.open(self.hear)
@@ -278,6 +292,19 @@ class LiveHistory:
             self.engine.crash()
             return False
         return True
+
+    def make_plan(self):
+        """A plan of tasks that may be submitted, on workers that may be there; who takes the run up may have none."""
+        chance = self.planned
+        if not self.plans or (self.journal.bodies and chance.random() < 0.5):
+            return None
+        ids = [f"t{i}" for i in range(1, 60)]
+        chance.shuffle(ids)
+        start = np.array([chance.randrange(100) * NS for _ in ids], dtype=np.int64)
+        held = np.where([chance.random() < 0.1 for _ in ids], start, 0).astype(np.int64)
+        worker = np.array([chance.randrange(-1, 4) for _ in ids], dtype=np.int32)
+        route = Route(np.arange(len(ids), dtype=np.int32), worker, start, start + 20 * NS, held)
+        return Guide(ids, ["w0", "w1", "w2", "w9"], route)
 
     def is_over(self):
         self.turns += 1
@@ -365,6 +392,8 @@ class LiveHistory:
                     self.written.add((fact.task_id, 1))
                 elif isinstance(fact, TaskReturned):
                     self.counts["promises returned"] += 1
+                elif isinstance(fact, PlanAdopted):
+                    self.counts["plans" if fact.behind_ns is None else "planned anew"] += 1
                 elif isinstance(fact, AttemptEnded) and fact.reason is None:
                     demand((fact.task_id, fact.attempt) in self.ended_well, f"{fact.task_id} did not end well")
                     self.done.add(fact.task_id)

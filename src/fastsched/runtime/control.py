@@ -91,8 +91,10 @@ class Control:
 
     def _do(self, do: str, arguments: dict[str, Any], now: int) -> Any:
         if do == "overview":
-            levels = self._loop.engine.levels()
-            return {**self._view.overview(self._loop.course, now), "levels": asdict(levels)}
+            told, pilot = self._view.overview(self._loop.course, now), self._loop.pilot
+            if told["plan"] is not None and pilot is not None:
+                told["plan"]["behind"] = pilot.behind
+            return {**told, "levels": asdict(self._loop.engine.levels())}
         if do == "explain":
             return asdict(self._loop.explain(**arguments))
         if do in READS:

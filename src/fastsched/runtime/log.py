@@ -11,6 +11,8 @@ from ..events import (
     CancelRequested,
     DeadlineSet,
     Event,
+    PlanFollowed,
+    Replanned,
     RoomReserved,
     TaskCancelled,
     TaskFailed,
@@ -38,6 +40,7 @@ QUIET = (AttemptStarted, AttemptCompleted)  # which happen most, and are told to
 WORDS: dict[type, str] = {
     CancelRequested: "to be cancelled",
     DeadlineSet: "there is a deadline, or none any more",
+    PlanFollowed: "a plan is followed",
     RoomReserved: "room is kept",
     TaskCancelled: "cancelled",
     TaskOvertaken: "overtaken for the first time",
@@ -91,6 +94,8 @@ def log_event(event: Event) -> None:
         logger.warning("%s; it waits", event.message)
     elif isinstance(event, TasksSubmitted):
         logger.info("%d tasks submitted", len(event.tasks))
+    elif isinstance(event, Replanned):
+        logger.info("planned anew, %.3g s behind: %d tasks", event.behind_ns / 1e9, event.n_tasks)
     else:
         logger.info("%s", words_of(event))
 

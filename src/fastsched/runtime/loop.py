@@ -53,6 +53,7 @@ from .ledger import Ledger
 from .liveness import Liveness
 from .log import logger
 from .pace import TOLD_LATE_NS, Pace
+from .pilot import Pilot
 from .record import Turn, encode_record
 from .requests import Request, Requests, Submission
 
@@ -125,6 +126,7 @@ class Loop:
         patience_s: where workers may come: when nothing has gone on for so long, no others are expected any more; None:
             they always are.
         walltime_s: nothing is started that is not expected to end in so long from now; None: everything is.
+        pilot: sees to it that a plan is followed; None: there is none.
     """
 
     def __init__(
@@ -143,7 +145,9 @@ class Loop:
         max_fails: int | None = None,
         patience_s: float | None = None,
         walltime_s: float | None = None,
+        pilot: Pilot | None = None,
     ) -> None:
+        self.pilot = pilot
         self.state, self.engine, self.rhythm, self.run_id = state, engine, rhythm, run_id
         self.ledger = Ledger(state, logs)
         self.paused = False
@@ -229,6 +233,8 @@ class Loop:
             if not self.blocked:
                 self._cancel_the_rest(now)
         elif not self.paused and not self.blocked:
+            if self.pilot is not None:
+                self._follow(self.pilot, now)
             for choice in self.state.decide(now):
                 self._choose(choice, now)
             self._promise(now)
@@ -238,6 +244,19 @@ class Loop:
             self._stand_still(now)
         else:
             self._idle_since = NEVER
+
+    def begin(self) -> list[bytes]:
+        """Book the plan that a run begins with; answers what is to be journaled of it, with the opening."""
+        now = self.now()
+        if self.pilot is not None:
+            self._follow(self.pilot, now)
+        facts, self._facts = self._facts, []
+        return encode_record(Turn(now, facts)) if facts else []
+
+    def _follow(self, pilot: Pilot, now: int) -> None:
+        """Absorb what the plan asks for now."""
+        for fact in pilot.turn(self.ledger, self.now, self.engine.wake):
+            self._absorb(fact, now)
 
     def _stand_still(self, now: int) -> None:
         """Nothing goes on by itself: there is no time for it, or nobody who could hold it, who may come yet."""
@@ -374,6 +393,8 @@ class Loop:
         # The state may have made unusual values plain.
         self._facts[-1] = TasksSubmitted(tuple(self.state.tasks[first:]), now)
         self._given.update((i, task) for i, task in zip(indices, given) if isinstance(task, Task))
+        if self.pilot is not None:
+            self.pilot.hear(self.state.ids[first:])
         self._settle(now)
         return indices
 
@@ -780,6 +801,7 @@ class Loop:
         # Else nothing is decided then, and it would stay in the past.
         if not self.paused and not self.blocked and self._unwanted is None:
             deadlines.append(self.state.next_wake())
+            deadlines.append(None if self.pilot is None else self.pilot.next_turn(self.ledger))
         if self._unsynced or self._unwritten:
             deadlines.append(self._next_write)
         for at in deadlines:

@@ -49,6 +49,7 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     engine: str = "local"  # "": one that a program had made
     offered: bool = False  # the workers are the engine's own, which come and go
     source: str = ""  # the job file, relative to the folder in which it was run; "": there was none
+    replan: float | None = None  # behind a plan by more than this share, the rest is planned anew; None: it is not
 
 
 class SchedulerOpened(msgspec.Struct, frozen=True, tag=True):

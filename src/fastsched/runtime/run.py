@@ -12,10 +12,11 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
+from ..guide import Guide
 from ..history import Measurements
 from ..model import Task, Worker
-from ..plan import Run
-from ..planner import with_history
+from ..plan import Plan, Run, Schedule
+from ..planner import read_guide, with_history
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
@@ -53,6 +54,8 @@ def run(
     containment: str = "auto",
     output_cap_mb: int = OUTPUT_CAP_MB,
     history: Measurements | None = None,
+    plan: Schedule | Plan | Guide | None = None,
+    replan: float | None = 0.2,
 ) -> Run:
     """Run the commands of a graph, here or on a cluster, dependencies first, never more on a worker than it holds.
 
@@ -77,7 +80,8 @@ def run(
         history: what earlier runs measured, a `History`: durations for the tasks that name none, and, where workers are
             named, memory. A run that is resumed keeps what it began with.
         engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
-            containment, output_cap_mb: as in `Scheduler`.
+            containment, output_cap_mb, plan, replan: as in `Scheduler`; but a plan of tasks that are not among these is
+            an error.
 
     Returns:
         A dictionary from task id to final status, with every attempt: exit code, start and end, peak
@@ -110,6 +114,8 @@ def run(
         name=name,
         containment=containment,
         output_cap_mb=output_cap_mb,
+        plan=None if plan is None else read_guide(plan),
+        replan=replan,
     )
     graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):

@@ -21,9 +21,11 @@ from ..engines.base import Engine, Levels
 from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
 from ..graph import CompiledGraph, WorkerTable
+from ..guide import Guide
 from ..history import Measurements
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
-from ..planner import check_history
+from ..plan import Plan, Schedule
+from ..planner import check_history, read_guide
 from ..policy import Policy
 from ..state import Snapshot
 from .handles import Events, Handle, Handles
@@ -80,6 +82,13 @@ class Scheduler:
         output_cap_mb: what is kept of the stdout and of the stderr of an attempt at most: its beginning and its end.
             This and `containment` are for an engine that is named.
         history: what earlier runs measured, a `History`: durations for the tasks that name none.
+        plan: what `schedule()` has answered for these tasks, its `.plan`, or what `load_plan()` has read, which is
+            followed: ready tasks start in its order (after their priority), each on the worker that it has for it while
+            there is room for it there, else where `fit` says; tasks that it does not have go after those that it has,
+            by `rank`. No task waits while a worker has room for it, but those that the plan itself lets wait, until
+            their time.
+        replan: when it is going to be over later than planned by more than this share of the time that the plan takes,
+            what is left is planned anew, beside the run; None: never.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -112,6 +121,8 @@ class Scheduler:
         containment: str = "auto",
         output_cap_mb: int = OUTPUT_CAP_MB,
         history: Measurements | None = None,
+        plan: Schedule | Plan | Guide | None = None,
+        replan: float | None = 0.2,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -130,6 +141,8 @@ class Scheduler:
             name=name,
             containment=containment,
             output_cap_mb=output_cap_mb,
+            plan=None if plan is None else read_guide(plan),
+            replan=replan,
         )
         check_history(history)
         graph = CompiledGraph([])

@@ -19,9 +19,10 @@ from ..engines.named import check_engine, make_engine
 from ..errors import JournalError
 from ..events import Event
 from ..graph import CompiledGraph, WorkerTable, read_both
+from ..guide import Guide
 from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
-from ..planner import FITS, check_choice
+from ..planner import FITS, check_choice, read_route
 from ..policy import Policy
 from ..ranks import RANKS
 from ..state import State
@@ -29,13 +30,16 @@ from .control import Control
 from .folder import LOGS, claim_run_dir
 from .journal import Journal
 from .loop import Loop, Rhythm
+from .pilot import Aside, Beside, Pilot
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["MAX_MB", "MAX_SECONDS", "Session", "Settings", "compile_both"]
+__all__ = ["MAX_MB", "MAX_SECONDS", "MAX_SHARE", "REPLAN", "Session", "Settings", "compile_both"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 PATIENCE_S = 60.0  # that a run waits for workers of the engine's own, when nothing goes on
 MAX_MB = 1 << 30  # of output that is kept of an attempt
+REPLAN = 0.2  # of the time that was planned: behind by more, the rest is planned anew
+MAX_SHARE = 1000  # of the time that is planned, for being behind
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Settings:
     source: str = ""  # the job file; see `RunOpened`
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
-    inherited: Collection[str] = ()  # of engine, lease, grace, containment, output_cap: those of the run that goes on
+    plan: Guide | None = None
+    replan: float | None = REPLAN
+    inherited: Collection[str] = ()  # of engine, lease, ..., output_cap, replan: those of the run that goes on
 
     def check(self) -> None:
         """Raise ValueError or OSError where anything is out of its bounds."""
@@ -79,6 +85,9 @@ class Settings:
         if not 0 < rhythm.heartbeat_s < rhythm.lease_s:
             said = f"heartbeat is {rhythm.heartbeat_s} and lease {rhythm.lease_s}"
             raise ValueError(f"{said}; 0 < heartbeat < lease is wanted")
+        if self.replan is not None and (not is_number(self.replan) or not 0 < as_float(self.replan) <= MAX_SHARE):
+            said = show_value(self.replan)
+            raise ValueError(f"replan is {said}; a share such as 0.2 is wanted, more than 0, or None for never")
         for name, limit in (("timeout", self.timeout), ("walltime", self.walltime)):
             if limit is not None:
                 check_seconds(name, limit)
@@ -97,6 +106,7 @@ class Session:
         settled: no other workers will come. forget: see `State`.
         fresh: True: there must be no journal yet; False: there must be one; None: either.
         journal: one that is open, in place of that of the settings. clock: ns, never going back.
+        aside: what looks ahead for a run that follows a plan; None: a thread.
     """
 
     def __init__(
@@ -110,6 +120,7 @@ class Session:
         fresh: bool | None = None,
         journal: Journal | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        aside: Aside | None = None,
     ) -> None:
         settings.check()
         self.settings, self.graph, self.table = settings, graph, table
@@ -121,7 +132,7 @@ class Session:
         self.loop: Loop | None = None
         self._engine: Engine | None = None
         self._control: Control | None = None
-        self.journal, self._clock = journal, clock
+        self.journal, self._clock, self._aside = journal, clock, aside or Beside()
 
     def open(self, tell: Callable[[Sequence[Event]], object]) -> Loop:
         """Open everything; the loop has not begun.
@@ -231,10 +242,16 @@ class Session:
             settings.engine if isinstance(settings.engine, str) else "",
             offered,
             settings.source,
+            settings.replan,
         )
-        loop = self._make_loop(opened, state, engine, tell)
+        guide = settings.plan
+        if guide is not None and self.settled:
+            route = read_route(guide, self.graph, table, fit=settings.fit)
+            guide = Guide([self.graph.ids[i] for i in route.tasks.tolist()], table.ids, route.renumbered())
+        loop = self._make_loop(opened, state, engine, tell, guide)
+        planned = loop.begin()
         if self.journal is not None:
-            self.journal.append_all([*encode_record(opened), *encode_record(self._arrival(loop))])
+            self.journal.append_all([*encode_record(opened), *planned, *encode_record(self._arrival(loop))])
         return loop
 
     def _take_up(self, opened: Any, records: Iterable[Any], tell: Callable[[Sequence[Event]], object]) -> Loop:
@@ -249,7 +266,7 @@ class Session:
             opened.containment if "containment" in before else settings.containment,
             opened.output_cap_mb if "output_cap" in before else settings.output_cap_mb,
         )
-        loop = self._make_loop(opened, state, engine, tell)
+        loop = self._make_loop(opened, state, engine, tell, None)
         self.name, logs = opened.name, loop.ledger.logs
         self.folder = str(self.settings.journal)
         if logs is not None:
@@ -259,6 +276,7 @@ class Session:
             if isinstance(record, Turn):
                 self.history += loop.replay(record)
         self.was_over = state.done
+        self._follow_on(loop, opened)
         workers: Sequence[Worker] | None = None if self.table is None else self.table.workers
         # Its workers are the engine's own, which may be others by now, or it goes on where there are others.
         is_moved = (chosen if isinstance(chosen, str) else "") != opened.engine
@@ -268,6 +286,23 @@ class Session:
         assert self.journal is not None
         self.journal.append_all(encode_record(self._arrival(loop)))
         return loop
+
+    def _follow_on(self, loop: Loop, opened: RunOpened) -> None:
+        """Go on with the plan of the journal, or with one that was given, as to what has not been started."""
+        guide, state = self.settings.plan, loop.state
+        if guide is None:
+            loop.pilot = None if state.followed is None else self._make_pilot(opened, None)
+            return
+        known = dict(zip(state.ids, range(len(state.ids))))
+        if self.settled:
+            guide.check(known)
+        waiting = state.waiting(state.ids)
+        guide = guide.only([name for name in guide.task_ids if name in waiting or name not in known])
+        loop.pilot = self._make_pilot(opened, guide)
+
+    def _make_pilot(self, opened: RunOpened, guide: Guide | None) -> Pilot:
+        share = opened.replan if "replan" in self.settings.inherited else self.settings.replan
+        return Pilot(guide, opened.fit, share, self._aside)
 
     def _make_state(self, given: Settings | RunOpened, graph: CompiledGraph, table: WorkerTable) -> State:
         return State(
@@ -291,7 +326,12 @@ class Session:
         return engine
 
     def _make_loop(
-        self, opened: RunOpened, state: State, engine: Engine, tell: Callable[[Sequence[Event]], object]
+        self,
+        opened: RunOpened,
+        state: State,
+        engine: Engine,
+        tell: Callable[[Sequence[Event]], object],
+        guide: Guide | None,
     ) -> Loop:
         settings = self.settings
         before = settings.inherited
@@ -314,6 +354,7 @@ class Session:
             walltime_s=settings.walltime,
             timeout_s=opened.timeout_s,
             max_fails=opened.max_fails,
+            pilot=None if guide is None else self._make_pilot(opened, guide),
         )
 
     @staticmethod

@@ -35,7 +35,13 @@ class View:
             "seconds": (state.now if now is None else now) / 1e9,
             "counts": {status.value: getattr(snapshot, status.value.lower()) for status in TaskStatus},
             "attempts": len(self.ledger.attempts),
+            "plan": self._plan(),
         }
+
+    def _plan(self) -> dict[str, Any] | None:
+        """The plan that is followed: when all is over by it, how often the rest was planned anew; None: none is."""
+        followed = self.ledger.state.followed
+        return None if followed is None else {"ends": followed.ends_ns / 1e9, "planned_anew": followed.n_anew}
 
     def tasks(self, task_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Where each of these tasks stands. Raises KeyError."""

@@ -1,0 +1,179 @@
+"""The rest of a run planned anew: its present, as arrays, played on in virtual time. Pure; to be done beside the run.
+
+`Present` is what is known now: what runs, for how long it has and how long such tasks have taken; who is there; what
+failed where. `play` goes on from there by given keys, as the live rule would; `replan` looks for keys that are better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .._graphs import successors, topological_order
+from ..guide import FIRST_KEY, Route
+from ..planner import by_latest_start, play_list
+from ..ranks import RANKS, urgency_order
+from .ledger import Ledger
+
+__all__ = ["Look", "Present", "look", "play", "replan"]
+
+RUNNING, DELAYED = 2, 4
+NS = 1_000_000_000
+LEAST_LEFT = 20  # one part in so many of what is expected of a task is left, where it takes longer than that
+BELIEF = 5  # what was said of durations counts as much as so many attempts that were seen
+ORDERS = ("critical-path",)  # that are tried beside the one that is followed
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Present:
+    """Where a run stands, in numbers of its own: m tasks that have not ended, and the workers that can take any.
+
+    Attributes:
+        now_ns: when that is. tasks (m,), workers (W,): their indices in the run. is_running (m,).
+        duration (m,) int64 ns: how long each is expected to take from here. demand (m, K), capacity (W, K).
+        priority, key, worker (m,): the order that is followed, and where each runs, or is to; -1 = wherever.
+        not_before (m,): ns from now, until when the plan holds it back; 0 = it does not.
+        dep_ptr, deps: what each waits for, CSR of places. avoided: (place, place of a worker) of what failed there.
+        succ_ptr, succ: the same turned round, once it is needed. fit: as in the core.
+    """
+
+    now_ns: int
+    tasks: Int32s
+    workers: Int32s
+    is_running: npt.NDArray[np.bool_]
+    duration: Int64s
+    demand: Int32s
+    capacity: Int32s
+    priority: Int64s
+    key: Int64s
+    worker: Int32s
+    not_before: Int64s
+    dep_ptr: Int64s
+    deps: Int32s
+    avoided: list[tuple[int, int]]
+    fit: str
+    succ_ptr: Int64s | None = None
+    succ: Int32s | None = None
+
+    @classmethod
+    def of(cls, ledger: Ledger, now: int, fit: str) -> Present:
+        """The present of a run, copied: it may go on. O(n), and no Python object a task but where durations are new."""
+        rest = ledger.state.rest()
+        tasks, there = rest["tasks"], np.nonzero(rest["there"])[0].astype(np.int32)
+        is_running = rest["state"] == RUNNING
+        factor, usual = ledger.pace()
+        factor = 1 + (factor - 1) * len(ledger.attempts) / (len(ledger.attempts) + BELIEF)
+        known = np.round(rest["duration"] * factor)
+        expected = np.where(rest["is_timed"], known, rest["duration"] if usual is None else usual * NS)
+        left = np.where(is_running, np.maximum(expected - (now - rest["start"]), expected / LEAST_LEFT), expected)
+        row = np.zeros(int(tasks.max(initial=-1)) + 1, dtype=np.int32)  # where a task stands among these
+        row[tasks] = np.arange(len(tasks))
+        place = np.full(len(rest["there"]) + 1, -1, dtype=np.int32)  # the last one: of a worker of -1
+        place[there] = np.arange(len(there))
+        aim = np.where(is_running, rest["worker"], rest["preferred"])
+        for task, worker in rest["promised"].items():
+            aim[row[task]] = worker
+        demand = rest["demand"]
+        demand[is_running & (place[aim] < 0)] = 0  # it holds nothing that anybody else could have
+        before, after = (row[side] for side in rest["edges"])
+        by_task = np.argsort(after, kind="stable")
+        dep_ptr = np.concatenate(([0], np.cumsum(np.bincount(after, minlength=len(tasks))))).astype(np.int64)
+        return cls(
+            now,
+            tasks,
+            there,
+            is_running,
+            left.astype(np.int64),
+            demand,
+            rest["capacity"][there],
+            rest["priority"],
+            rest["key"],
+            place[aim],
+            np.where(is_running, 0, np.maximum(rest["not_before"] - now, 0)),
+            dep_ptr,
+            before[by_task],
+            [(int(row[task]), int(place[worker])) for task, worker in rest["avoided"] if place[worker] >= 0],
+            fit,
+        )
+
+    @property
+    def n_waiting(self) -> int:
+        """Tasks that do not run."""
+        return int(np.count_nonzero(~self.is_running))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does."""
+
+    ends_ns: int
+    route: Route | None
+
+
+def look(present: Present, planned_ns: int, most_behind_ns: int | None) -> Look:
+    """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never."""
+    as_it_is = play(present, present.key, present.worker, present.not_before)
+    if most_behind_ns is None or not present.n_waiting or as_it_is.ends_ns - planned_ns <= most_behind_ns:
+        return Look(as_it_is.ends_ns, None)
+    return Look(as_it_is.ends_ns, replan(present, as_it_is))
+
+
+def replan(present: Present, as_it_is: Route) -> Route:
+    """A plan for what has not ended, in the time of the run: the best that is found, which `as_it_is` may be.
+
+    Here, and only here, it is decided how much is looked for: a pass by each of some ranks, and the best of these
+    played by when its tasks have to start at the latest, which is better than the ranks where durations differ.
+    """
+    succ_ptr, succ = successors(present.dep_ptr, present.deps)
+    order = topological_order(present.dep_ptr, succ_ptr, succ)
+    best, nowhere = as_it_is, np.where(present.is_running, present.worker, -1)
+    for name in ORDERS:
+        key = RANKS[name](order, succ_ptr, succ, present.duration, present.demand)
+        best = better(best, play(present, key, nowhere, np.zeros_like(key)))
+    m = len(present.tasks)
+    start, end = np.full((2, m), -1, dtype=np.int64)
+    worker = np.full(m, -1, dtype=np.int32)
+    at, where = np.searchsorted(present.tasks, best.tasks), np.searchsorted(present.workers, best.worker)
+    start[at], end[at], worker[at] = best.start_ns - present.now_ns, best.end_ns - present.now_ns, where
+    graph = replace(present, succ_ptr=succ_ptr, succ=succ)
+    latest = by_latest_start(graph, present.capacity, start, end, worker)
+    key = np.empty(m, dtype=np.int64)
+    key[latest] = np.arange(m)
+    return better(play(present, key, worker, np.zeros_like(key)), best)
+
+
+def better(a: Route, b: Route) -> Route:
+    """The plan that is over earlier, and leaves nothing out that the other has; the first, where they are alike."""
+    return b if len(b) >= len(a) and (len(b) > len(a) or b.ends_ns < a.ends_ns) else a
+
+
+def play(present: Present, key: Int64s, worker: Int32s, not_before: Int64s) -> Route:
+    """The rest by these keys and preferred workers, as the live rule goes on with it; in the time of the run.
+
+    What runs starts at once where it runs. What nobody could hold, and what depends on it, is not in the plan.
+    """
+    key = np.where(present.is_running, FIRST_KEY, key)
+    priority = np.where(present.is_running, present.priority.max(initial=0) + 1, present.priority)
+    order = urgency_order(priority, key)
+    n = len(order)
+    asked = Route(
+        order, worker[order].astype(np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64), not_before[order]
+    )
+    columns = play_list(
+        asked,
+        present.dep_ptr,
+        present.deps,
+        present.demand,
+        present.duration,
+        present.capacity,
+        fit=present.fit,
+        priority=priority,
+        avoided=present.avoided,
+    )
+    route = Route.of_order(order, columns["start"].copy(), columns["end"].copy(), columns["worker"].copy())
+    return replace(route, tasks=present.tasks[route.tasks], worker=present.workers[route.worker]).later(present.now_ns)
