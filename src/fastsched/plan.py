@@ -63,9 +63,21 @@ class Plan:
         state, reason uint8: the core's codes. cause int32: for a task that was skipped, the failed
             task at the root; else -1.
         log: columns task, worker, attempt, start, end, reason of the attempts that did not complete.
+        rank, fit: by which it was made; `schedule()` makes the same plan by them. "" for what was not planned.
+        n_tried: pairs of rank and fit that were tried, of which this is the best.
     """
 
-    def __init__(self, graph: Any, capacity: Int32s, columns: Mapping[str, Any], log: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        capacity: Int32s,
+        columns: Mapping[str, Any],
+        log: Mapping[str, Any],
+        *,
+        rank: str = "",
+        fit: str = "",
+    ) -> None:
+        self.rank, self.fit, self.n_tried = rank, fit, 1
         self._graph = graph
         self._capacity = capacity
         self.start_ns: Int64s = np.ascontiguousarray(columns["start"])
@@ -258,6 +270,16 @@ class Schedule(_Outcome):
     `reasons` and `causes` say why a task failed; `placements` has every attempt; `.plan` has the same as
     numpy columns. Times are seconds of virtual time.
     """
+
+    @property
+    def rank(self) -> str:
+        """The order of urgency by which it was made: where `auto` was asked for, the one that was taken."""
+        return self.plan.rank
+
+    @property
+    def fit(self) -> str:
+        """The fit by which it was made: where `auto` was asked for, the one that was taken."""
+        return self.plan.fit
 
     @property
     def lower_bound(self) -> float:

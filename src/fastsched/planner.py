@@ -22,14 +22,15 @@ from .kinds import DemandClasses
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
-from .ranks import RANKS, urgency_order
+from .portfolio import FITS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
+from .ranks import RANKS, mean_capacity, urgency_order
 
-__all__ = ["TaskGraph", "check_choice", "make_core", "schedule", "submit"]
+__all__ = ["TaskGraph", "choose_pair", "make_core", "schedule", "submit"]
 
-FITS = ("most-free", "best-fit", "first-fit")
 NS = 1_000_000_000
 CHANCE = 2**53  # a probability of 1, as the time line counts it
 Outcome = Callable[[str, str, int], bool]
+Int64s = npt.NDArray[np.int64]
 
 
 class TaskGraph(CompiledGraph):
@@ -84,19 +85,30 @@ class TaskGraph(CompiledGraph):
         _check_kind("failures", failures, FailureModel)
         if outcome is not None and not callable(outcome):
             raise TypeError(f"outcome is {outcome!r}; a function of task id, worker id and attempt is wanted")
+        check_rank(rank)
+        check_fit(fit)
         there = workers if isinstance(workers, WorkerTable) else WorkerTable(workers, self.resources)
         script = Script(there, self.resources, events)
         table = script.table
-        core = make_core(self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there))
+        passes = _passes_of(self, there, max_retries, policy, on_progress)
+        if script.columns is None and outcome is None and failures is None:
+            return best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True), table
         ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
-        simulate(
-            core,
-            outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
-            script=script.columns,
-            tell=on_progress and (lambda ended: on_progress(ended, len(self))),
-            **read_failures(self, table, failures),
-        )
-        return Plan(self, script.most, core.columns(), core.log()), table
+
+        def play(rank: str, fit: str) -> Plan:
+            key = rank if rank in RANKS else passes.key(rank, fit)
+            core = make_core(self, table, rank=key, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there))
+            simulate(
+                core,
+                outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
+                script=script.columns,
+                tell=passes.tell,
+                **read_failures(self, table, failures),
+            )
+            passes.n_played += 1
+            return Plan(self, script.most, core.columns(), core.log(), rank=rank, fit=fit)
+
+        return best_plan(rank, fit, passes, play, n_workers=len(table), stops=False), table
 
 
 def schedule(
@@ -121,9 +133,20 @@ def schedule(
     Args:
         tasks: `Task` objects or mappings with the same fields, in the order of submission; or a `TaskGraph`.
         workers: `Worker` objects or mappings with the same fields.
-        rank: `critical-path` (the longest chain behind a task first), `fifo`, `most-work` (its own cores times
-            duration), `longest-first`.
-        fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`.
+        rank: `critical-path` (the longest chain behind a task first), which is `latest-start` too; `latest-finish` and
+            `latest-middle` (the same without the task itself, and with half of it); `path-and-volume` (the longest
+            chain of durations, each with its volume: what is asked for, in mean workers, times duration);
+            `dominant-path` (the longest chain of volumes in the resource of which the task asks for most); `fifo`,
+            `most-work` (its own cores times duration), `longest-first`. Made by planning: `mirrored` (the starts in a
+            plan that is made backwards), and any rank with `+justified` behind it (its plan pushed back, from the last
+            end on, and forward again).
+        fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`; and by the match
+            with what the task asks for: `dot-product`, `cosine` (the angle between the two), `least-left` (the
+            shortest vector of what would be left over).
+        rank="auto", fit="auto": either or both; some pairs are tried, up to ten times the work, and the plan in which
+            most tasks complete, and of these the shortest, is kept; `.rank` and `.fit` say by which it was made.
+            Whatever goes wrong goes wrong in each of them: `outcome` is asked of every attempt in every plan that
+            is tried, and ought to answer alike.
         max_retries: failures that a task survives, where it does not say so itself.
         policy: what is done about failures, see `Policy`.
         outcome: `outcome(task_id, worker_id, attempt) -> bool` says whether a simulated attempt (1, 2, ...)
@@ -144,8 +167,8 @@ def schedule(
         UnsatisfiableWarning: where a task asks for more than any worker has; it ends FAILED with
             reason UNSATISFIABLE.
     """
-    check_choice("rank", rank, RANKS)
-    check_choice("fit", fit, FITS)
+    check_rank(rank)
+    check_fit(fit)
     graph, there = read_both(TaskGraph, tasks, workers)
     plan, table = graph._play(
         there,
@@ -162,11 +185,41 @@ def schedule(
     return Schedule(graph.ids, table.ids, plan)
 
 
+def _passes_of(
+    graph: CompiledGraph,
+    table: WorkerTable,
+    max_retries: int,
+    policy: Policy | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Passes:
+    """The plans of a graph on workers on which nothing goes wrong."""
+    return Passes(
+        graph,
+        table.capacity,
+        lambda graph, key, fit: make_core(graph, table, rank=key, fit=fit, max_retries=max_retries, policy=policy),
+        lambda core, tell: simulate(core, tell=tell),
+        on_progress,
+    )
+
+
+def choose_pair(
+    graph: CompiledGraph, table: WorkerTable, rank: str, fit: str, *, max_retries: int, policy: Policy | None = None
+) -> tuple[str, str]:
+    """The rank and the fit for a live run of which one is `auto`: those of the shortest plan by expected durations.
+
+    Only ranks that follow from the graph alone, for that is what tasks that are submitted later are ranked by.
+    """
+    passes = _passes_of(graph, table, max_retries, policy)
+    plans = (passes.plan(*pair) for pair in pairs_to_try(rank, fit, len(table)) if pair[0] in RANKS)
+    best = min(plans, key=lambda plan: plan.makespan_ns)
+    return best.rank, best.fit
+
+
 def make_core(
     graph: CompiledGraph,
     table: WorkerTable,
     *,
-    rank: str,
+    rank: str | Int64s,
     fit: str,
     max_retries: int,
     policy: Policy | None = None,
@@ -176,10 +229,12 @@ def make_core(
 ) -> Core:
     """The state machine for this graph on these workers, with nothing decided yet.
 
+    `rank`: one of RANKS, or a key for each task.
     `n_there`: so many workers, the first ones, are there at once (None: all); the others are known and may join, and
     others wait for them if they are `expected`. `options` go to the core as they are.
     """
-    check_choice("rank", rank, RANKS)
+    if isinstance(rank, str):
+        check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
     _check_kind("policy", policy, Policy)
     core = Core(
@@ -198,12 +253,20 @@ def make_core(
     return core
 
 
-def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now: int = 0) -> None:
-    """Book the tasks of a graph, or of a later submission, on a core."""
+def submit(core: Core, graph: CompiledGraph, *, rank: str | Int64s, max_retries: int, now: int = 0) -> None:
+    """Book the tasks of a graph, or of a later submission, on a core.
+
+    `rank`: one of RANKS, reckoned with the workers that are there or expected; or a key for each task.
+    """
     if isinstance(max_retries, bool) or not hasattr(max_retries, "__index__") or not 0 <= max_retries < 2**31:
         raise ValueError(f"max_retries is {max_retries!r}; a whole number of 0 or more is wanted")
     classes = graph.classes if graph.classes.pivot == core.pivot else DemandClasses(graph.demand, core.pivot)
-    key = RANKS[rank](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+    if isinstance(rank, str):
+        workers = core.worker_columns()
+        mean = mean_capacity(core.amounts()[1][(workers["live"] | workers["expected"]) != 0])
+        key = key_of(rank, graph, mean)
+    else:
+        key = rank
     core.add_tasks(
         now,
         dep_ptr=graph.dep_ptr,
@@ -318,15 +381,6 @@ def _by_name(
             hint = f"; did you mean {near!r}?" if near else ""
             raise ValueError(f"the failure model names {what} {name!r}, which is not known{hint}")
     return np.array([float(given.get(name, other)) for name in items.ids])
-
-
-def check_choice(what: str, name: str, known: Iterable[str]) -> None:
-    """Raise for a name that is not among the known ones, with the nearest of them."""
-    known = list(known)
-    if name not in known:
-        near = nearest(str(name), known)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"unknown {what} {name!r}{hint} (known: {', '.join(known)})")
 
 
 def warn_unsatisfiable(graph: CompiledGraph, table: WorkerTable, plan: Plan) -> None:
