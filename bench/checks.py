@@ -23,12 +23,15 @@ def check_plan(graph: Arrays, capacity: Numbers, worker: Numbers, start_ns: Numb
 
     # What is held on each worker, event by event; at one instant what ends is given back before what starts is taken.
     # A worker's events add up to nothing, so one running sum goes over all of them.
-    assert (graph.duration > 0).all(), "with tasks of no duration, this order of events would be wrong"
-    takes = np.repeat(np.array([True, False]), n)
+    # A task of no duration holds nothing at any instant; that it would fit an empty worker is looked at.
+    assert (graph.demand <= capacity[worker]).all(), "a task is on a worker that could never hold it"
+    lasts = end_ns > start_ns
+    worker, start_ns, end_ns = worker[lasts], start_ns[lasts], end_ns[lasts]
+    takes = np.repeat(np.array([True, False]), len(worker))
     by = np.lexsort((takes, np.concatenate((start_ns, end_ns)), np.concatenate((worker, worker))))
     where = np.concatenate((worker, worker))[by]
     for r in range(capacity.shape[1]):
-        amounts = graph.demand[:, r].astype(np.int64)
+        amounts = graph.demand[lasts, r].astype(np.int64)
         held = np.cumsum(np.concatenate((amounts, -amounts))[by])
         assert held.min(initial=0) >= 0 and (held <= capacity[where, r]).all(), f"resource {r} is held beyond capacity"
 

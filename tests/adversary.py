@@ -12,6 +12,7 @@ from collections import Counter
 
 import numpy as np
 from oracle import Machine
+from worlds import FITS
 
 from fastsched._core import Core
 
@@ -34,7 +35,7 @@ class Adversary:
         if rng.random() < 0.2:
             self.pivot = rng.randrange(self.k)
         options = {
-            "fit": rng.choice(["most-free", "best-fit", "first-fit"]),
+            "fit": rng.choice(FITS),
             "max_losses": rng.choice([0, 1, 3]),
             "max_ooms": rng.choice([0, 1, 3]),
             "oom_growth": rng.choice([1000, 1500, 2000]),

@@ -6,6 +6,7 @@ looks at every ready task and every worker at every decision, and finds everythi
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace as Record
 
 NS = 10**9
@@ -362,6 +363,8 @@ class Machine:
                 return i, fitting[-1]  # the one whose last failure is the oldest
             if self.tasks[i].preferred in fitting:
                 return i, self.tasks[i].preferred
+            if self.o.fit in ("dot-product", "cosine", "least-left"):
+                return i, max(fitting, key=lambda w: (match(self.o.fit, rooms[w], self.tasks[i].demand, total), -w))
             score = {w: sum((f << 31) // t for f, t in zip(rooms[w], total) if t) for w in fitting}
             sign = {"most-free": -1, "best-fit": 1, "first-fit": 0}[self.o.fit]
             return i, min(fitting, key=lambda w: (sign * score[w], w))
@@ -410,6 +413,22 @@ class Machine:
         at, left = self.earliest(*self.reservation)
         t = self.tasks[i]
         return self.now + t.duration <= at or all(have >= need for have, need in zip(left, t.demand))
+
+
+def match(fit, free, demand, total):
+    """How well what is free suits a demand, as vectors of shares; each operation on floats is rounded by itself."""
+    product = length = 0.0
+    for have, need, whole in zip(free, demand, total):
+        share = 1.0 / whole if whole else 0.0
+        if fit == "least-left":
+            left = float(have - need) * share
+            length = length + left * left
+        else:
+            product = product + (float(have) * share) * (float(need) * share)
+            length = length + (float(have) * share) * (float(have) * share)
+    if fit == "least-left":
+        return -length
+    return product * product / length if fit == "cosine" and length > 0 else product
 
 
 # -------------------------------------------------------------------- virtual time
@@ -536,21 +555,40 @@ def amounts(thing, names):
     return [round(cores * 1000), memory, *((thing.resources or {}).get(name, 0) for name in names)]
 
 
-def rank_keys(rank, n, deps, duration, demand):
-    """The smaller key goes first."""
+def rank_keys(rank, n, deps, duration, demand, workers):
+    """The smaller key goes first. `workers`: what each of them has."""
     if rank == "fifo":
         return [0] * n
     if rank == "longest-first":
         return [-d for d in duration]
     if rank == "most-work":
         return [-(float(d) * float(a[0])) for d, a in zip(duration, demand)]
+    own = duration
+    if rank in ("path-and-volume", "dominant-path"):
+        mean = [sum(amounts) / max(1, len(workers)) for amounts in zip(*workers)] or [0] * len(demand[0] if n else ())
+        shares = [[a / m if m else 0.0 for a, m in zip(amounts, mean)] for amounts in demand]
+        if rank == "dominant-path":
+            weight = [max(share) * float(d) for share, d in zip(shares, duration)]
+        else:
+            weight = [float(d) + in_order(share) * float(d) for share, d in zip(shares, duration)]
+        shift = min(0, 62 - math.frexp(max(weight, default=0.0) * n)[1])
+        own = [round(math.ldexp(w, shift)) for w in weight]
     bottom = [None] * n
     while None in bottom:
         for i in range(n):
             behind = [bottom[j] for j in range(n) if i in deps[j]]
             if bottom[i] is None and None not in behind:
-                bottom[i] = duration[i] + max(behind, default=0)
-    return [-b for b in bottom]
+                bottom[i] = own[i] + max(behind, default=0)
+    counted = {"latest-finish": (1, 1), "latest-middle": (2, 1)}.get(rank, (1, 0))
+    return [counted[1] * d - counted[0] * b for d, b in zip(duration, bottom)]
+
+
+def in_order(terms):
+    """Their sum, from the first to the last: `sum` of floats is a better one in some versions of Python."""
+    total = 0.0
+    for term in terms:
+        total = total + term
+    return total
 
 
 def make_machine(tasks, workers, *, rank="critical-path", max_retries=3, **options):
@@ -560,7 +598,7 @@ def make_machine(tasks, workers, *, rank="critical-path", max_retries=3, **optio
     deps = [[number[name] for name in task.dependencies] for task in tasks]
     demand = [amounts(task, names) for task in tasks]
     duration = [NS if task.duration is None else round(task.duration * NS) for task in tasks]
-    keys = rank_keys(rank, n, deps, duration, demand)
+    keys = rank_keys(rank, n, deps, duration, demand, [amounts(worker, names) for worker in workers])
     machine = Machine(2 + len(names), **options)
     for worker in workers:
         machine.add_worker(amounts(worker, names))

@@ -19,6 +19,8 @@ from fastsched._timeline import simulate
 from fastsched.errors import InternalError, UnsatisfiableWarning
 from fastsched.graph import WorkerTable
 from fastsched.planner import TaskGraph, make_core, submit
+from fastsched.portfolio import key_of
+from fastsched.ranks import mean_capacity, urgency_order
 
 NS = 10**9
 WORLDS = int(os.environ.get("FASTSCHED_WORLDS", "1600"))
@@ -472,6 +474,75 @@ def test_a_task_that_is_not_there_is_said_to_be_so():
 def test_a_script_that_cannot_be_is_refused(script):
     with pytest.raises(ValueError, match="script"):
         simulate(core_of([Task("a", "x")], [Worker("w", 1, 128)]), script=script)
+
+
+def test_fits_by_the_match_of_task_and_worker():
+    """What is free of cores and memory, as a share of 20 cores and 20,000 MB: (0.5, 0.1), (0.3, 0.3), (0.2, 0.6)."""
+    workers = [Worker("cores", 10, 2000), Worker("even", 6, 6000), Worker("memory", 4, 12000)]
+    wanted = {  # a task that asks for cores, one that asks for both alike, one that asks for memory
+        "dot-product": [0, 2, 2],
+        "cosine": [0, 1, 2],
+        "least-left": [1, 1, 1],
+    }
+    demands = [(3, 500), (2, 2000), (1, 3000)]
+    for fit, places in wanted.items():
+        for (cores, memory), place in zip(demands, places):
+            for many_workers in (1, 512):
+                core = core_of([Task("a", "x", (), cores, memory)], workers, fit=fit, many_workers=many_workers)
+                assert core.assign(0) == [(0, place, 1)], (fit, cores, memory)
+    alike = [Worker(f"w{i}", 4, 4096) for i in range(40)]
+    for fit in wanted:
+        assert core_of([Task("a", "x")], alike, fit=fit).assign(0) == [(0, 0, 1)], "of workers alike the first"
+        assert core_of([Task("a", "x", (), 0, 0)], alike, fit=fit).assign(0) == [(0, 0, 1)]
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_a_core_that_is_rewound_is_as_one_that_is_new(chunk, monkeypatch):
+    for seed in range(chunk, WORLDS // 4, 2):
+        monkeypatch.setattr("fastsched.kinds.FEW_KINDS", 0 if seed % 2 else 64)
+        world, other = make_world(seed), make_world(seed + 1)
+        graph = TaskGraph(world.tasks)
+        table = WorkerTable(world.workers, graph.resources)
+        options = {"max_retries": 0, "policy": world.policy, "many_workers": (1, 9, 512)[seed % 3]}
+        core = make_core(graph, table, rank=world.rank, fit=world.fit, **options)
+        simulate(core)
+        for rank, fit in ((other.rank, other.fit), (world.rank, "dot-product"), (other.rank, world.fit)):
+            key = key_of(rank, graph, mean_capacity(table.capacity))
+            order = urgency_order(graph.priority, key)
+            core.rewind(fit=fit, key=key, order=order, dep_ptr=graph.dep_ptr)
+            core.check()
+            assert core.now == 0 and core.n_left == len(graph) and core.n_failed == 0 == core.n_running
+            simulate(core)
+            core.check()
+            new = make_core(graph, table, rank=rank, fit=fit, **options)
+            simulate(new)
+            for name, column in new.columns().items():
+                assert (core.columns()[name] == column).all(), f"seed {seed}: {name}"
+
+
+def test_a_core_is_rewound_only_where_it_can_be():
+    graph = TaskGraph([Task("a", "x"), Task("b", "x", ["a"])])
+    table = WorkerTable([Worker("w", 1, 128)], graph.resources)
+    core = make_core(graph, table, rank="fifo", fit="most-free", max_retries=1)
+    given = {"fit": "cosine", "key": np.zeros(2, dtype=np.int64), "order": np.arange(2), "dep_ptr": graph.dep_ptr}
+    with pytest.raises(InternalError, match="have ended"):
+        core.rewind(**given)
+    simulate(core)
+    for wrong, said in (
+        ({"fit": "worst"}, "unknown fit"),
+        ({"order": np.array([0, 0])}, "permutation"),
+        ({"dep_ptr": graph.dep_ptr[:2]}, "of 1 tasks"),
+        ({"key": np.zeros(1, dtype=np.int64)}, "1 keys"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            core.rewind(**{**given, **wrong})
+    core.rewind(**given)
+    simulate(core)
+    core.check()
+    failing = make_core(graph, table, rank="fifo", fit="most-free", max_retries=1)
+    simulate(failing, outcome=lambda task, worker, attempt: attempt > 1)
+    with pytest.raises(InternalError, match="in vain"):
+        failing.rewind(**given)
 
 
 def test_a_later_batch_is_grouped_for_the_pivot_of_the_core():

@@ -9,8 +9,11 @@ import oracle
 
 from fastsched import FailureModel, Policy, Task, Worker, WorkerEvent
 
-RANKS = ("critical-path", "fifo", "most-work", "longest-first")
-FITS = ("most-free", "best-fit", "first-fit")
+RANKS = (
+    "critical-path", "latest-start", "latest-finish", "latest-middle", "path-and-volume", "dominant-path", "fifo",
+    "most-work", "longest-first",
+)  # fmt: skip
+FITS = ("most-free", "best-fit", "first-fit", "dot-product", "cosine", "least-left")
 
 
 @dataclass

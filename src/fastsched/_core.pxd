@@ -23,6 +23,7 @@ cdef class Core(Facts):
     cdef bint _before(self, int32_t a, int32_t b) noexcept nogil
     cdef int32_t _choose_worker(self, int32_t task, bint near) noexcept nogil
     cdef int32_t _fit_touched(self, const int32_t* demand, int64_t mark) noexcept nogil
+    cdef int32_t _match_touched(self, const int32_t* demand, int64_t mark) noexcept nogil
     cdef void _note_started(self, int32_t task) noexcept nogil
     cdef int32_t _next_in_place_of(self, int32_t like, int32_t worker) noexcept nogil
     cdef bint _fits_in_place(self, int32_t task, const int32_t* given, int32_t worker) noexcept nogil

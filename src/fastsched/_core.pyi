@@ -102,7 +102,8 @@ class Facts(Tables):
 
     Args:
         n_resources: K. pivot: the resource in which the tasks of a slot may differ (see `kinds.DemandClasses`).
-        fit: `most-free`, `best-fit` or `first-fit`.
+        fit: `most-free`, `best-fit`, `first-fit`, or by the match of task and worker (`_fit.pxd`): `dot-product`,
+            `cosine`, `least-left`.
         max_losses, max_ooms: lost workers, and out-of-memory failures, that a task survives.
         oom_growth: thousandths; after out-of-memory a task asks for so much of its `memory` (a resource), capped at the
             largest worker in use that could hold the rest; 1000 = for the same.
@@ -111,7 +112,8 @@ class Facts(Tables):
         seed: of the jitter, below 2**64.
         quarantine_after: failures on a worker of what completed elsewhere, with nothing completed there in between,
             that bring it into quarantine; 0 = never. probation: ns, its first term.
-        many_workers: from so many on, workers are kept in a grid; it does not change a choice.
+        many_workers: from so many on, workers are kept in a grid, where `fit` keeps a merit for each; it does not
+            change a choice.
         tell_stuck: whether ready tasks that nobody could hold are noticed.
         reserve_after (Core): ns, see `Core.reservation`; -1 = never.
 
@@ -151,6 +153,16 @@ class Facts(Tables):
 
         Raises:
             ValueError: where shapes do not match, an amount is negative, or an index is out of range.
+        """
+
+    def rewind(self, *, fit: str, key: Int64s, order: Int32s, dep_ptr: Int64s) -> None:
+        """Put everything back to before the first decision, at 0, under another fit and in another order of urgency.
+
+        For tasks that were submitted together and have all ended, with no attempt in vain. Workers stay as they are.
+        key (n,), order (n,), dep_ptr (n + 1,): as in `add_tasks`; priorities stay.
+
+        Raises:
+            InternalError: where that is not so. ValueError: where an array cannot be one of these tasks.
         """
 
     def started(self, task: int, worker: int, now: int) -> int:

@@ -29,7 +29,7 @@ from ._tables cimport NO_CANDIDATE, PROBATION, QUARANTINED, READY
 from ._block cimport (
     bits_of_the_less, copy_block, holds, keep_larger, keep_smaller, lowest_bit, room_for_slots,
 )
-from ._fit cimport BEST_FIT, BLOCK, fit_worker, frontier
+from ._fit cimport BEST_FIT, BLOCK, DOT_PRODUCT, fit_match, fit_worker, frontier, match_of
 from ._grid cimport grid_fit, grid_frontier
 from .errors import InternalError
 from .recount import recount
@@ -229,6 +229,10 @@ cdef class Core(Facts):
                 return worker
         if near:
             return self._fit_touched(demand, mark)
+        if self.rule >= DOT_PRODUCT:
+            return fit_match(
+                self.rule, self.free, self.stride, self.n_resources, demand, self.inverse, self.barred, mark
+            )
         self._score_workers()
         if self.gridded:
             return grid_fit(
@@ -245,6 +249,8 @@ cdef class Core(Facts):
         # As `fit_worker`, among the touched workers alone.
         cdef int32_t best = -1, worker, i
         cdef int64_t merit
+        if self.rule >= DOT_PRODUCT:
+            return self._match_touched(demand, mark)
         for i in range(self.n_touched):
             worker = self.touched[i]
             if self.barred[worker] == mark or not holds(&self.free[worker], self.stride, self.n_resources, demand):
@@ -254,6 +260,20 @@ cdef class Core(Facts):
                 if merit < self._merit_of(best) or (merit == self._merit_of(best) and worker > best):
                     continue
             best = worker
+        return best
+
+    cdef int32_t _match_touched(self, const int32_t* demand, int64_t mark) noexcept nogil:
+        # As `fit_match`, among the touched workers alone.
+        cdef int32_t best = -1, worker, i
+        cdef double best_match = 0.0, match
+        for i in range(self.n_touched):
+            worker = self.touched[i]
+            if self.barred[worker] == mark or not holds(&self.free[worker], self.stride, self.n_resources, demand):
+                continue
+            match = match_of(self.rule, &self.free[worker], self.stride, self.n_resources, demand, self.inverse)
+            if best < 0 or match > best_match or (match == best_match and worker < best):
+                best = worker
+                best_match = match
         return best
 
     cdef int _bar_failed_workers(self, int32_t task) noexcept nogil:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ._block cimport fetch
 from ._chance cimport draw
-from ._fit cimport BEST_FIT, FIRST_FIT, MOST_FREE
+from ._fit cimport BEST_FIT, COSINE, DOT_PRODUCT, FIRST_FIT, LEAST_LEFT, MOST_FREE
 from ._heap cimport ABSENT, LEVELS, bits_clear, bits_set, event_pop, event_push, tree_set
 from ._tables cimport LEAVING, PROBATION, QUARANTINED, SUSPECT, TRUSTED, TaskRow, Tables
 from ._tables cimport (
@@ -32,7 +32,10 @@ from ._graphs import successors as make_successors
 from ._tables import extended
 from .errors import InternalError
 
-FIT_RULES = {"most-free": MOST_FREE, "best-fit": BEST_FIT, "first-fit": FIRST_FIT}
+FIT_RULES = {
+    "most-free": MOST_FREE, "best-fit": BEST_FIT, "first-fit": FIRST_FIT,
+    "dot-product": DOT_PRODUCT, "cosine": COSINE, "least-left": LEAST_LEFT,
+}
 
 
 cdef class Facts(Tables):
@@ -42,15 +45,13 @@ cdef class Facts(Tables):
         self, *, n_resources, pivot=1, fit="most-free", max_losses=3, max_ooms=3, oom_growth=1000, memory=1,
         backoff=0, backoff_cap=0, jitter=0, seed=0, quarantine_after=0, probation=0, many_workers=512, tell_stuck=False,
     ):
-        if fit not in FIT_RULES:
-            raise ValueError(f"unknown fit rule {fit!r}; known: {', '.join(FIT_RULES)}")
         if not 0 <= pivot < n_resources or not 0 <= memory < n_resources:
             raise ValueError(f"pivot {pivot} or memory {memory} is not one of {n_resources} resources")
         if min(max_losses, max_ooms, backoff, backoff_cap, jitter, quarantine_after, probation) < 0 or jitter > 1000:
             raise ValueError("a budget, a delay or a share is out of range")
         if oom_growth < 1000:
             raise ValueError(f"oom_growth is {oom_growth}; 1000 thousandths or more are wanted")
-        self.n_resources, self.pivot, self.memory, self.rule = n_resources, pivot, memory, FIT_RULES[fit]
+        self.n_resources, self.pivot, self.memory, self.rule = n_resources, pivot, memory, _rule_of(fit)
         self.max_losses, self.max_ooms, self.oom_growth = max_losses, max_ooms, oom_growth
         self.backoff, self.backoff_cap, self.jitter = backoff, max(backoff, backoff_cap), jitter
         self.seed = seed
@@ -77,8 +78,8 @@ cdef class Facts(Tables):
         demand, class_demand = _amounts(demand), _amounts(class_demand)
         _check_batch(first, m, self.n_resources, dep_ptr, deps, demand, duration, priority, key, max_retries,
                      class_of, class_demand)
-        if order is not None and (len(order) != m or m and (np.bincount(order, minlength=m) != 1).any()):
-            raise ValueError("`order` is not a permutation of the batch")
+        if order is not None:
+            _check_order(order, m)
         if m == 0:
             return first
         self._extend_columns(m, priority, key, max_retries)
@@ -106,6 +107,37 @@ cdef class Facts(Tables):
                 row = self.row(tasks[i])
                 if row.state == READY or (row.state == WAITING and row.missing == 0):
                     self._book_ready(tasks[i])
+
+    def rewind(self, *, fit, key, order, const int64_t[::1] dep_ptr):
+        """Put everything back to before the first decision, in another order of urgency. See the .pyi."""
+        cdef int32_t worker
+        if self.n_layers > 1 or self.n_late or self.n_log or self.n_left or self.deadline >= 0:
+            raise InternalError("a core is rewound whose tasks came at once and have ended, with no attempt in vain")
+        if len(dep_ptr) != self.n_tasks + 1:
+            raise ValueError(f"dep_ptr is that of {len(dep_ptr) - 1} tasks, and there are {self.n_tasks}")
+        if len(key) != self.n_tasks:
+            raise ValueError(f"{len(key)} keys are not those of {self.n_tasks} tasks")
+        order = np.ascontiguousarray(order, dtype=np.int32)
+        _check_order(order, self.n_tasks)
+        self.rule, self.now = _rule_of(fit), 0
+        self.key = np.ascontiguousarray(key, dtype=np.int64)
+        self.n_failed = 0
+        self.n_left = self.n_tasks
+        np.asarray(self.reason)[:] = 0
+        np.asarray(self.told_stuck)[:] = 0
+        np.asarray(self.cause)[:] = -1
+        np.asarray(self.overtaken)[:] = 0
+        self.any_overtaken = False
+        self.reserved_task = self.reserved_worker = -1
+        self.notices = []
+        for worker in range(self.n_workers):
+            self.first_on[worker] = -1
+            if self.live[worker]:
+                self._show(worker)
+        self._choose_grid()
+        if self.n_tasks:
+            self._rewind_rows(dep_ptr)
+            self._enter_ready(self._lay_out_again(order))
 
     def _skip_under_failed(self, first, dep_ptr, deps):
         """Tasks that were submitted under a failed one fail now, with what depends on them."""
@@ -988,6 +1020,19 @@ cdef inline bint _to_be_avoided(uint8_t reason) noexcept nogil:
 cdef inline bint _blames_worker(uint8_t reason) noexcept nogil:
     # Out: whether the failure may be the worker's fault: not one of memory, of a lost worker, or of us.
     return reason != CODE_OUT_OF_MEMORY and reason != CODE_WORKER_LOST and reason != CODE_CANCELLED
+
+
+def _rule_of(fit):
+    """The rule of that name."""
+    if fit not in FIT_RULES:
+        raise ValueError(f"unknown fit rule {fit!r}; known: {', '.join(FIT_RULES)}")
+    return FIT_RULES[fit]
+
+
+def _check_order(order, m):
+    """Raise ValueError for what does not order m tasks."""
+    if len(order) != m or m and (np.bincount(order, minlength=m) != 1).any():
+        raise ValueError("`order` is not a permutation of the batch")
 
 
 def _amounts(given):

@@ -5,6 +5,9 @@
 # so it never fits (a demand is >= 0). Workers are looked at a block at a time: a branch-free
 # pass gathers the signs of what is free less what is needed; only who lacks nothing is
 # compared. The difference cannot overflow: free is in [-1, 2**31), a demand in [0, 2**31).
+#
+# Rules are of two kinds. The first three prefer workers whatever the task: a merit is kept for each. The others
+# look at how what is free matches the demand, anew for every task.
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t
 
@@ -17,6 +20,9 @@ cdef enum FitRule:
     MOST_FREE = 0           # the largest score, ties to the lowest index
     BEST_FIT = 1            # the smallest score, ties to the lowest index
     FIRST_FIT = 2           # the lowest index
+    DOT_PRODUCT = 3         # from here on: the largest match with the task, see `match_of`
+    COSINE = 4
+    LEAST_LEFT = 5
 
 
 cdef inline int32_t fit_worker(
@@ -60,6 +66,55 @@ cdef inline void fit_in_block(
         if merit[at] >= best_merit[0] and (merit[at] > best_merit[0] or at < best[0]) and barred[at] != mark:
             best[0] = <int32_t>at
             best_merit[0] = merit[at]
+
+
+cdef inline double match_of(
+    int rule, const int32_t* free, Py_ssize_t stride, int n_resources, const int32_t* demand, const double[::1] inverse
+) noexcept nogil:
+    # How well what a worker has free suits a demand; both are vectors of shares, amounts over what all live workers
+    # have, which is to say over what they have on average. In: what is free on one worker, `stride` apart; 1 / total.
+    # Out, the more the better: DOT_PRODUCT of the two; COSINE of their angle, as its square times the square of the
+    # demand's length, the same for all workers; LEAST_LEFT, less the square of the length of what would be left
+    # (Panigrahy, Talwar, Uyeda and Wieder 2011; the dot product: Grandl et al. 2014). Every operation is rounded by
+    # itself, in this order, so that every platform finds the same.
+    cdef double product = 0.0, length = 0.0, share
+    cdef int r
+    if rule == LEAST_LEFT:
+        for r in range(n_resources):
+            share = <double>(free[r * stride] - demand[r]) * inverse[r]
+            length = length + share * share
+        return -length
+    for r in range(n_resources):
+        share = <double>free[r * stride] * inverse[r]
+        product = product + share * (<double>demand[r] * inverse[r])
+        length = length + share * share
+    if rule == COSINE and length > 0.0:
+        return product * product / length
+    return product
+
+
+cdef inline int32_t fit_match(
+    int rule, const int32_t[::1] free, Py_ssize_t stride, int n_resources,
+    const int32_t* demand, const double[::1] inverse, const int64_t[::1] barred, int64_t mark
+) noexcept nogil:
+    # In: as `fit_worker` and `match_of`.
+    # Out: the worker of the best match among those with room for all of it, ties to the lowest index; or -1.
+    cdef int32_t best = -1
+    cdef double best_match = 0.0, match
+    cdef Py_ssize_t w0, at
+    cdef unsigned fits
+    for w0 in range(0, stride, 16):         # BLOCK
+        fits = bits_with_room(&free[w0], stride, n_resources, demand)
+        while fits:
+            at = w0 + lowest_bit(fits)
+            fits &= fits - 1
+            if barred[at] == mark:
+                continue
+            match = match_of(rule, &free[at], stride, n_resources, demand, inverse)
+            if best < 0 or match > best_match:
+                best = <int32_t>at
+                best_match = match
+    return best
 
 
 cdef inline int32_t frontier(

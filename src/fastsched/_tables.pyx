@@ -24,7 +24,7 @@ import mmap
 
 import numpy as np
 
-from ._fit cimport BEST_FIT, BLOCK, FIRST_FIT, MOST_FREE
+from ._fit cimport BEST_FIT, BLOCK, DOT_PRODUCT, FIRST_FIT, MOST_FREE
 from ._grid cimport CELLS, SIDE, grid_enter, grid_leave, grid_level
 from ._heap cimport ABSENT, FAN, LEVELS
 
@@ -178,6 +178,19 @@ cdef class Tables:
                 row.state = WAITING
                 for r in range(self.n_resources):
                     row.demand[r] = demand[i, r]
+
+    def _rewind_rows(self, const int64_t[::1] dep_ptr):
+        """Every task waits again for all that it depends on, and was never tried."""
+        cdef Py_ssize_t i
+        cdef TaskRow* row
+        with nogil:
+            for i in range(self.n_tasks):
+                row = self.row(<int32_t>i)
+                row.start = row.end = -1
+                row.missing = <int32_t>(dep_ptr[i + 1] - dep_ptr[i])
+                row.attempt = 0
+                row.worker = row.next_on = row.before_on = -1
+                row.state = WAITING
 
     def _extend_columns(self, m, priority, key, max_retries):
         n = self.n_tasks
@@ -351,6 +364,24 @@ cdef class Tables:
                 self.position_at[filled[s]] = <int32_t>i
                 filled[s] += 1
 
+    def _lay_out_again(self, const int32_t[::1] by_urgency):
+        """The one layer, in whose trees nobody is, in another order of urgency; answers the tasks in that order."""
+        cdef Py_ssize_t i
+        cdef int32_t task, s
+        cdef TaskRow* row
+        cdef int64_t[::1] filled = np.asarray(self.first_leaf)[:self.n_slots].copy()
+        with nogil:
+            for i in range(by_urgency.shape[0]):
+                task = by_urgency[i]
+                row = self.row(task)
+                s = row.slot_of
+                row.leaf_of = <int32_t>(filled[s] - self.first_leaf[s])
+                self.task_at[filled[s]] = task
+                self.position_at[filled[s]] = <int32_t>i
+                filled[s] += 1
+        self._turn_slots(0)
+        return by_urgency
+
     def _tree_ends(self, n_slots):
         """Where the min-trees and the bit trees of the first slots end."""
         ends = np.asarray(self.level)[:n_slots * LEVELS].reshape(-1, LEVELS)
@@ -422,10 +453,16 @@ cdef class Tables:
         self.before = extended(self.before, had, more, none.copy())
         self.walk = extended(self.walk, had, more, none.copy())
 
+    def _choose_grid(self):
+        """Another rule holds: the grid is kept anew, or is not there."""
+        self.gridded = False
+        self.cell_head = self.cell_head[:0]
+        self._make_grid()
+
     def _make_grid(self):
-        """Where workers are many, there is a grid, with a level for each amount that tasks ask for."""
+        """Where workers are many, and merits are kept, there is a grid, with a level for each amount asked for."""
         cdef int32_t worker
-        if self.gridded or self.n_workers < self.many_workers or self.n_resources < 2:
+        if self.gridded or self.n_workers < self.many_workers or self.n_resources < 2 or self.rule >= DOT_PRODUCT:
             return
         self.gridded = True
         self.row_resource = 0 if self.pivot else 1

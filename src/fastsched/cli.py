@@ -44,8 +44,9 @@ from .lookback import add_history, look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .names import show_name
 from .pictures.options import add_pictures, check_pictures, write_pictures
-from .planner import FITS, TaskGraph, schedule
+from .planner import TaskGraph, schedule
 from .policy import Policy
+from .portfolio import AUTO, FITS, MIRRORED, check_rank
 from .progress import PlanProgress, count, short_warnings, show_progress
 from .ranks import RANKS
 from .report import event_as_json, plan_as_json, print_plan, report_run, write_json, write_lines
@@ -395,12 +396,37 @@ def add_common(parser: argparse.ArgumentParser, *forms: str) -> None:
         type=read_shape,
         help="workers by shape, e.g. 4x16G (4 cores, 16 GB), 10:8x64G (ten of them), 8x64G,gpu=2",
     )
-    parser.add_argument(
-        "--rank", choices=list(RANKS), default="critical-path", help="who goes first (default: %(default)s)"
-    )
-    parser.add_argument("--fit", choices=FITS, default="most-free", help="which worker takes it (default: %(default)s)")
+    add_choices(parser)
     add_history(parser)
     add_format(parser, *forms)
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """The options that say how is chosen."""
+    parser.add_argument(
+        "--rank",
+        type=rank,
+        default="critical-path",
+        metavar="RANK",
+        help=f"who goes first: {', '.join(RANKS)}; {AUTO}: the best of a few pairs of rank and fit; to plan only, "
+        f"{MIRRORED}, or one of them with +justified behind it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=(*FITS, AUTO),
+        default="most-free",
+        metavar="FIT",
+        help=f"which worker takes it: {', '.join(FITS)}; {AUTO}: the best of these (default: %(default)s)",
+    )
+
+
+def rank(text: str) -> str:
+    """The name of a rank."""
+    try:
+        check_rank(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -560,6 +586,8 @@ def do_run(arguments: argparse.Namespace) -> int:
     """`fastsched run`: read, run with progress, sum up."""
     if arguments.dry_run:
         return do_plan(arguments)
+    if arguments.rank not in (*RANKS, AUTO):
+        arguments.parser.error(f"argument --rank: {arguments.rank} is made by planning, and is for plans alone")
     job = load(arguments.file)
     if job.recorded:
         raise FormatError(

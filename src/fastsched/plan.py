@@ -75,6 +75,8 @@ class Plan:
         log: columns task, worker, attempt, start, end, reason of the attempts that did not complete.
         proved_ns int: a lower bound of the makespan that whoever made the plan has proved; 0 if none.
         terms: what it was made under, as far as that is known: `validate` holds it to them.
+        rank, fit: by which it was made; `schedule()` makes the same plan by them. "" for what was not planned.
+        n_tried: pairs of rank and fit that were tried, of which this is the best.
     """
 
     def __init__(
@@ -86,7 +88,10 @@ class Plan:
         *,
         proved_ns: int = 0,
         terms: Terms | None = None,
+        rank: str = "",
+        fit: str = "",
     ) -> None:
+        self.rank, self.fit, self.n_tried = rank, fit, 1
         self._graph = graph
         self.proved_ns, self.terms = proved_ns, terms
         self._capacity = capacity
@@ -400,6 +405,16 @@ class Schedule(_Outcome):
     """
 
     _what = "plan"
+
+    @property
+    def rank(self) -> str:
+        """The order of urgency by which it was made: where `auto` was asked for, the one that was taken."""
+        return self.plan.rank
+
+    @property
+    def fit(self) -> str:
+        """The fit by which it was made: where `auto` was asked for, the one that was taken."""
+        return self.plan.fit
 
     @property
     def lower_bound(self) -> float:

@@ -26,13 +26,13 @@ from .kinds import DemandClasses
 from .model import Task, Worker, nearest
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
-from .ranks import RANKS, urgency_order
+from .portfolio import FITS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
+from .ranks import RANKS, mean_capacity, urgency_order
 from .validate import Terms
 
-__all__ = ["TaskGraph", "by_latest_start", "check_choice", "follow", "hold_back", "make_core", "play_list"]
+__all__ = ["TaskGraph", "by_latest_start", "choose_pair", "follow", "hold_back", "make_core", "play_list"]
 __all__ += ["check_history", "read_guide", "read_route", "schedule", "submit", "with_history"]
 
-FITS = ("most-free", "best-fit", "first-fit")
 NS = 1_000_000_000
 CHANCE = 2**53  # a probability of 1, as the time line counts it
 MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
@@ -100,21 +100,41 @@ class TaskGraph(CompiledGraph):
         _check_kind("failures", failures, FailureModel)
         if outcome is not None and not callable(outcome):
             raise TypeError(f"outcome is {outcome!r}; a function of task id, worker id and attempt is wanted")
+        check_rank(rank)
+        check_fit(fit)
         there = workers if isinstance(workers, WorkerTable) else WorkerTable(workers, self.resources)
         script = Script(there, self.resources, events)
         table = script.table
-        core = make_core(self, table, rank=rank, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there))
-        if plan is not None:
-            follow(core, read_route(plan, self, table, fit=fit))
-        ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
-        simulate(
-            core,
-            outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
-            script=script.columns,
-            tell=on_progress and (lambda ended: on_progress(ended, len(self))),
-            **read_failures(self, table, failures),
-        )
-        terms = Terms(
+        passes = _passes_of(self, there, max_retries, policy, on_progress)
+        if script.columns is None and outcome is None and failures is None and plan is None:
+            made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
+            made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
+            made.make_replay = lambda: make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
+        else:
+            ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
+            route = None if plan is None else read_route(plan, self, table, fit=fit)
+
+            def play(rank: str, fit: str) -> Plan:
+                key = rank if rank in RANKS else passes.key(rank, fit)
+                core = make_core(
+                    self, table, rank=key, fit=fit, max_retries=max_retries, policy=policy, n_there=len(there)
+                )
+                if route is not None:
+                    follow(core, route)
+                simulate(
+                    core,
+                    outcome=told and (lambda task, worker, attempt: bool(told(ids[task], worker_ids[worker], attempt))),
+                    script=script.columns,
+                    tell=passes.tell,
+                    **read_failures(self, table, failures),
+                )
+                passes.n_played += 1
+                return Plan(self, script.most, core.columns(), core.log(), rank=rank, fit=fit)
+
+            made = best_plan(rank, fit, passes, play, n_workers=len(table), stops=False)
+            if plan is None and made.rank in RANKS:
+                made.order = urgency_order(self.priority, key_of(made.rank, self, mean_capacity(table.capacity)))
+        made.terms = Terms(
             retries_of(self, max_retries),
             (policy or Policy()).max_losses,
             table.capacity,
@@ -122,10 +142,6 @@ class TaskGraph(CompiledGraph):
             script.columns,
             chance=failures is not None and failures.worker_mtbf is not None,
         )
-        made = Plan(self, script.most, core.columns(), core.log(), terms=terms)
-        if script.columns is None and outcome is None and failures is None and plan is None:
-            made.make_replay = lambda: make_replay(self, table, rank=rank, fit=fit, policy=policy)
-        made.order = urgency_order(self.priority, core.course()["key"]) if plan is None else None
         return made, table
 
 
@@ -153,9 +169,20 @@ def schedule(
     Args:
         tasks: `Task` objects or mappings with the same fields, in the order of submission; or a `TaskGraph`.
         workers: `Worker` objects or mappings with the same fields.
-        rank: `critical-path` (the longest chain behind a task first), `fifo`, `most-work` (its own cores times
-            duration), `longest-first`.
-        fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`.
+        rank: `critical-path` (the longest chain behind a task first), which is `latest-start` too; `latest-finish` and
+            `latest-middle` (the same without the task itself, and with half of it); `path-and-volume` (the longest
+            chain of durations, each with its volume: what is asked for, in mean workers, times duration);
+            `dominant-path` (the longest chain of volumes in the resource of which the task asks for most); `fifo`,
+            `most-work` (its own cores times duration), `longest-first`. Made by planning: `mirrored` (the starts in a
+            plan that is made backwards), and any rank with `+justified` behind it (its plan pushed back, from the last
+            end on, and forward again).
+        fit: `most-free` (the worker with the most available), `best-fit` (the least), `first-fit`; and by the match
+            with what the task asks for: `dot-product`, `cosine` (the angle between the two), `least-left` (the
+            shortest vector of what would be left over).
+        rank="auto", fit="auto": either or both; some pairs are tried, up to ten times the work, and the plan in which
+            most tasks complete, and of these the shortest, is kept; `.rank` and `.fit` say by which it was made.
+            Whatever goes wrong goes wrong in each of them: `outcome` is asked of every attempt in every plan that
+            is tried, and ought to answer alike.
         max_retries: failures that a task survives, where it does not say so itself.
         policy: what is done about failures, see `Policy`.
         outcome: `outcome(task_id, worker_id, attempt) -> bool` says whether a simulated attempt (1, 2, ...)
@@ -181,8 +208,8 @@ def schedule(
         UnsatisfiableWarning: where a task asks for more than any worker has; it ends FAILED with
             reason UNSATISFIABLE.
     """
-    check_choice("rank", rank, RANKS)
-    check_choice("fit", fit, FITS)
+    check_rank(rank)
+    check_fit(fit)
     graph, there = read_both(TaskGraph, tasks, workers)
     graph = with_history(graph, there, history)
     made, table = graph._play(
@@ -213,11 +240,41 @@ def check_history(history: object) -> None:
         raise TypeError(f"history is {history!r}; a fastsched.History is wanted, such as History.from_runs([...])")
 
 
+def _passes_of(
+    graph: CompiledGraph,
+    table: WorkerTable,
+    max_retries: int,
+    policy: Policy | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Passes:
+    """The plans of a graph on workers on which nothing goes wrong."""
+    return Passes(
+        graph,
+        table.capacity,
+        lambda graph, key, fit: make_core(graph, table, rank=key, fit=fit, max_retries=max_retries, policy=policy),
+        lambda core, tell: simulate(core, tell=tell),
+        on_progress,
+    )
+
+
+def choose_pair(
+    graph: CompiledGraph, table: WorkerTable, rank: str, fit: str, *, max_retries: int, policy: Policy | None = None
+) -> tuple[str, str]:
+    """The rank and the fit for a live run of which one is `auto`: those of the shortest plan by expected durations.
+
+    Only ranks that follow from the graph alone, for that is what tasks that are submitted later are ranked by.
+    """
+    passes = _passes_of(graph, table, max_retries, policy)
+    plans = (passes.plan(*pair) for pair in pairs_to_try(rank, fit, len(table)) if pair[0] in RANKS)
+    best = min(plans, key=lambda plan: plan.makespan_ns)
+    return best.rank, best.fit
+
+
 def make_core(
     graph: CompiledGraph,
     table: WorkerTable,
     *,
-    rank: str,
+    rank: str | Int64s,
     fit: str,
     max_retries: int,
     policy: Policy | None = None,
@@ -227,10 +284,12 @@ def make_core(
 ) -> Core:
     """The state machine for this graph on these workers, with nothing decided yet.
 
+    `rank`: one of RANKS, or a key for each task.
     `n_there`: so many workers, the first ones, are there at once (None: all); the others are known and may join, and
     others wait for them if they are `expected`. `options` go to the core as they are.
     """
-    check_choice("rank", rank, RANKS)
+    if isinstance(rank, str):
+        check_choice("rank", rank, RANKS)
     check_choice("fit", fit, FITS)
     _check_kind("policy", policy, Policy)
     core = Core(
@@ -250,7 +309,7 @@ def make_core(
 
 
 def make_replay(
-    graph: CompiledGraph, table: WorkerTable, *, rank: str, fit: str, policy: Policy | None = None
+    graph: CompiledGraph, table: WorkerTable, *, rank: str | Int64s, fit: str, policy: Policy | None = None
 ) -> Replay:
     """What plays this graph again and again, on these workers or some of them, or with other durations."""
     core = make_core(graph, table, rank=rank, fit=fit, max_retries=0, policy=policy)
@@ -258,12 +317,27 @@ def make_replay(
     return Replay(core, graph.dep_ptr, graph.deps)
 
 
-def submit(core: Core, graph: CompiledGraph, *, rank: str, max_retries: int, now: int = 0) -> None:
-    """Book the tasks of a graph, or of a later submission, on a core."""
+def place_in(order: Int32s) -> Int64s:
+    """A key for each task: its place in the order."""
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place
+
+
+def submit(core: Core, graph: CompiledGraph, *, rank: str | Int64s, max_retries: int, now: int = 0) -> None:
+    """Book the tasks of a graph, or of a later submission, on a core.
+
+    `rank`: one of RANKS, reckoned with the workers that are there or expected; or a key for each task.
+    """
     if isinstance(max_retries, bool) or not hasattr(max_retries, "__index__") or not 0 <= max_retries < 2**31:
         raise ValueError(f"max_retries is {max_retries!r}; a whole number of 0 or more is wanted")
     classes = graph.classes if graph.classes.pivot == core.pivot else DemandClasses(graph.demand, core.pivot)
-    key = RANKS[rank](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+    if isinstance(rank, str):
+        workers = core.worker_columns()
+        mean = mean_capacity(core.amounts()[1][(workers["live"] | workers["expected"]) != 0])
+        key = key_of(rank, graph, mean)
+    else:
+        key = rank
     core.add_tasks(
         now,
         dep_ptr=graph.dep_ptr,
@@ -383,15 +457,6 @@ def _by_name(
             hint = f"; did you mean {near!r}?" if near else ""
             raise ValueError(f"the failure model names {what} {name!r}, which is not known{hint}")
     return np.array([float(given.get(name, other)) for name in items.ids])
-
-
-def check_choice(what: str, name: str, known: Iterable[str]) -> None:
-    """Raise for a name that is not among the known ones, with the nearest of them."""
-    known = list(known)
-    if name not in known:
-        near = nearest(str(name), known)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"unknown {what} {name!r}{hint} (known: {', '.join(known)})")
 
 
 def warn_unsatisfiable(graph: CompiledGraph, table: WorkerTable, plan: Plan) -> None:

@@ -63,6 +63,8 @@ def print_plan(
         rows.append(
             ("critical path", f"{count(len(plan.critical_path), 'task')}: {show_path(plan.critical_path, room)}")
         )
+    if numbers.n_tried > 1:
+        rows.append(("taken", f"rank {plan.rank}, fit {plan.fit}: the best of {numbers.n_tried} plans"))
     held = numbers.utilisation * numbers._capacity
     shares = held.sum(axis=0) / [max(1, amount) for amount in capacity]
     used = (f"{RESOURCE_WORDS.get(name, name)} {share:.1%}" for name, share in zip(resources, shares) if name in there)
@@ -121,6 +123,8 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
     """All of a plan, for a program."""
     return {
         "makespan": plan.makespan,
+        "rank": plan.rank,
+        "fit": plan.fit,
         "lower_bound": plan.lower_bound,
         "bound_by": plan.bound_by,
         "gap": plan.gap if math.isfinite(plan.gap) else None,

@@ -27,8 +27,8 @@ from .explain import describe_misfit
 from .graph import WorkerTable
 from .model import Task, Worker
 from .plan import Schedule
-from .planner import FITS, TaskGraph, check_choice, make_replay, schedule
-from .ranks import RANKS
+from .planner import TaskGraph, make_replay, schedule
+from .portfolio import check_choice, check_fit, check_rank
 from .risk import check_whole
 from .shapes import MOST_WORKERS, NANO, Shape, read_shapes
 
@@ -126,8 +126,8 @@ def size(
             path, or there are too few of the shapes; or where none was found in so many passes.
         ValidationError: naming every problem of the tasks, or of the shapes. ValueError: for another argument.
     """
-    check_choice("rank", rank, RANKS)
-    check_choice("fit", fit, FITS)
+    check_rank(rank)
+    check_fit(fit)
     check_choice("minimise", minimise, MINIMISE)
     for what, value in (("deadline", deadline), ("billing", billing)):
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 10**9:

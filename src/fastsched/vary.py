@@ -23,8 +23,8 @@ from .errors import MissingExtraError
 from .graph import WorkerTable, read_both
 from .model import Task, Worker, nearest
 from .plan import COMPLETED_STATE
-from .planner import FITS, TaskGraph, check_choice
-from .ranks import RANKS
+from .planner import TaskGraph
+from .portfolio import check_fit, check_rank
 from .risk import check_whole, in_threads
 from .shapes import MOST_WORKERS, NANO, SHAPE, Shape, price_of, read_shape, read_shapes, show_shape
 
@@ -145,8 +145,8 @@ def vary(
     Raises:
         ValueError, ValidationError: for what cannot be varied, or a value that cannot be.
     """
-    check_choice("rank", rank, RANKS)
-    check_choice("fit", fit, FITS)
+    check_rank(rank)
+    check_fit(fit)
     check_whole("threads", threads, 1, 1024)
     graph, given = read_both(TaskGraph, tasks, workers)
     shapes = read_shapes(prices)

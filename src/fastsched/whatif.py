@@ -33,7 +33,8 @@ from .formats import Job, load, load_plan, load_workers
 from .gantt import show_seconds
 from .model import Worker
 from .plan import Run, Schedule
-from .planner import FITS, TaskGraph, schedule
+from .planner import TaskGraph, schedule
+from .portfolio import AUTO, FITS
 from .progress import PlanProgress, count, short_warnings
 from .ranks import RANKS
 from .report import write_json, write_lines
@@ -85,8 +86,8 @@ def add_sizing(commands: Any) -> None:
     parser.add_argument(
         "--passes", type=positive, metavar="N", help="sets that are tried at most (default: by the job)"
     )
-    parser.add_argument("--rank", choices=list(RANKS), default="critical-path", help="(default: %(default)s)")
-    parser.add_argument("--fit", choices=FITS, default="most-free", help="(default: %(default)s)")
+    parser.add_argument("--rank", choices=[*RANKS, AUTO], default="critical-path", help="(default: %(default)s)")
+    parser.add_argument("--fit", choices=(*FITS, AUTO), default="most-free", help="(default: %(default)s)")
     parser.add_argument("--width", type=positive, help="columns (default: the terminal's)")
     add_format(parser)
 
@@ -357,8 +358,8 @@ def unused(name: str, taken: Mapping[str, object]) -> str:
 def read_try(arguments: argparse.Namespace, words: str) -> argparse.Namespace:
     """One way to plan, as the options of `plan` say it; `rank=fifo` is as good as `--rank fifo`."""
     parser = argparse.ArgumentParser(prog="--try", add_help=False, allow_abbrev=False, usage="--try 'OPTIONS'")
-    parser.add_argument("--rank", choices=list(RANKS), default="critical-path")
-    parser.add_argument("--fit", choices=FITS, default="most-free")
+    parser.add_argument("--rank", choices=[*RANKS, AUTO], default="critical-path")
+    parser.add_argument("--fit", choices=(*FITS, AUTO), default="most-free")
     parser.add_argument("--workers")
     parser.add_argument("-w", dest="shapes", action="extend", nargs="+", type=arguments.read_shape)
     parser.error = lambda message: arguments.parser.error(f"argument --try: {words!r}: {message}")  # type: ignore[method-assign]

@@ -67,6 +67,10 @@ class History:
             "max_retries": rng.choice([0, 1, 3]),
             "policy": self.policy,
         }
+        choices = random.Random(f"choices/{seed}")
+        if choices.random() < 0.2:  # what looks at the workers that are known, and at what a task asks for
+            self.options["rank"] = choices.choice(["path-and-volume", "dominant-path", "latest-finish"])
+            self.options["fit"] = choices.choice(["dot-product", "cosine", "least-left"])
         self.named = rng.random() < 0.2
         self.bad = {f"w{i}" for i in range(6) if rng.random() < 0.15}  # fail whatever they are given
         self.tasks = self.make_tasks(rng.randint(1, 5))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .._graphs import successors, topological_order
 from ..guide import FIRST_KEY, Route
 from ..planner import by_latest_start, play_list
-from ..ranks import RANKS, urgency_order
+from ..ranks import RANKS, mean_capacity, urgency_order
 from .ledger import Ledger
 
 __all__ = ["Look", "Present", "look", "play", "replan"]
@@ -133,7 +133,7 @@ def replan(present: Present, as_it_is: Route) -> Route:
     order = topological_order(present.dep_ptr, succ_ptr, succ)
     best, nowhere = as_it_is, np.where(present.is_running, present.worker, -1)
     for name in ORDERS:
-        key = RANKS[name](order, succ_ptr, succ, present.duration, present.demand)
+        key = RANKS[name](order, succ_ptr, succ, present.duration, present.demand, mean_capacity(present.capacity))
         best = better(best, play(present, key, nowhere, np.zeros_like(key)))
     m = len(present.tasks)
     start, end = np.full((2, m), -1, dtype=np.int64)

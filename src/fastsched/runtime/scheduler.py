@@ -63,7 +63,9 @@ class Scheduler:
         accept_damage: take up a damaged journal with what is whole of it; the rest is kept aside in its folder.
         run_dir: the folder for the outputs of commands. None: that of the journal, or a new one in `.fastsched/runs`.
         capture: whether outputs are kept.
-        max_retries, rank, fit, policy: as in `schedule()`; the rank of a task is that among those submitted with it.
+        max_retries, rank, fit, policy: as in `schedule()`; the rank of a task is that among those submitted with it,
+            and none is made by planning. "auto": the pair by which the tasks that are there at first would be done
+            soonest, on the workers that are there, if all took as long as is expected; the journal has that pair.
         on_event: called with every event (see `fastsched.events`), in order, by a thread of the scheduler's own.
         notify: a command for the shell, run when a task has failed for good, and when the scheduler is closed, with
             FASTSCHED_EVENT (failed, ended), FASTSCHED_FAILURES (how many so far), FASTSCHED_TASK_ID, FASTSCHED_REASON,

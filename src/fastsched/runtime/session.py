@@ -22,8 +22,9 @@ from ..graph import CompiledGraph, WorkerTable, read_both
 from ..guide import Guide
 from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
-from ..planner import FITS, check_choice, read_route
+from ..planner import choose_pair, read_route
 from ..policy import Policy
+from ..portfolio import AUTO, FITS, check_choice
 from ..ranks import RANKS
 from ..state import State
 from .control import Control
@@ -71,8 +72,8 @@ class Settings:
 
     def check(self) -> None:
         """Raise ValueError or OSError where anything is out of its bounds."""
-        check_choice("rank", self.rank, RANKS)
-        check_choice("fit", self.fit, FITS)
+        check_choice("rank", self.rank, (*RANKS, AUTO))
+        check_choice("fit", self.fit, (*FITS, AUTO))
         if isinstance(self.engine, str):
             check_engine(self.engine)
         if not isinstance(self.output_cap_mb, int) or not 1 <= self.output_cap_mb <= MAX_MB:
@@ -211,6 +212,16 @@ class Session:
         offered = table is None and engine.offers
         if table is None:
             table = WorkerTable(engine.workers(), self.graph.resources)
+        if AUTO in (settings.rank, settings.fit):
+            rank, fit = choose_pair(
+                self.graph,
+                table,
+                settings.rank,
+                settings.fit,
+                max_retries=settings.max_retries,
+                policy=settings.policy,
+            )
+            settings = replace(settings, rank=rank, fit=fit)
         state = self._make_state(settings, self.graph, table)
         # Whoever holds the journal has the folder for himself.
         is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
