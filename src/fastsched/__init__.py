@@ -22,6 +22,7 @@ from .errors import (
 )
 from .estimates import Estimate
 from .model import Reason, Task, TaskStatus, Worker
+from .optimize import Optimize
 from .plan import Attempt, Placement, Plan, Run, Schedule
 from .planner import TaskGraph, schedule
 from .policy import FailureModel, Policy, WorkerEvent
@@ -50,6 +51,7 @@ __all__ = [
     "HistoryWarning",
     "InternalError",
     "MissingExtraError",
+    "Optimize",
     "Placement",
     "Plan",
     "PlanInvalid",

@@ -24,6 +24,7 @@ import msgspec
 
 from . import shapes
 from ._version import __version__
+from .budget import add_search, read_budget
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
 from .errors import (
@@ -154,6 +155,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--save", metavar="PLAN", help="keep the plan in this file, for `fastsched run --plan`")
     plan.add_argument("--width", type=positive, help="columns of the chart (default: the terminal's)")
     add_pictures(plan, "plan")
+    add_search(plan)
     add_plan_questions(plan)
 
     execute = commands.add_parser(
@@ -177,7 +179,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.add_argument("--no-journal", action="store_true", help="keep no journal; the run cannot be resumed")
     execute.add_argument("-C", "--cwd", metavar="DIR", help="working directory of the commands (default: this one)")
-    execute.set_defaults(width=None, html=None, trace=None, plot=None, save=None)
+    execute.set_defaults(
+        width=None, html=None, trace=None, plot=None, save=None, optimize=None, schedules=None, target_gap=None
+    )
 
     resume = commands.add_parser(
         "resume",
@@ -389,7 +393,7 @@ def add_common(parser: argparse.ArgumentParser, *forms: str) -> None:
     instead.add_argument("--workers", metavar="FILE", help="workers from this file instead of the job file's")
     instead.add_argument(
         "-w",
-        dest="patterns",
+        dest="shapes",
         metavar="[N:]CORESxMEMORY",
         action="extend",
         nargs="+",
@@ -532,7 +536,16 @@ def do_plan(arguments: argparse.Namespace) -> int:
         progress.say(f"reading {count(len(job.tasks), 'task')}")
         graph, known = put_in(*read_both(TaskGraph, job.tasks, workers), history)
         given = load_plan(arguments.plan) if arguments.plan else None
-        plan = schedule(graph, workers, rank=arguments.rank, fit=arguments.fit, plan=given, on_progress=progress)
+        budget = read_budget(arguments, progress)
+        plan = schedule(
+            graph,
+            workers,
+            rank=arguments.rank,
+            fit=arguments.fit,
+            plan=given,
+            on_progress=progress,
+            optimize=budget,
+        )
         planned = time.perf_counter()
         answer = answer_questions(arguments, plan, progress)
     if arguments.save:

@@ -77,6 +77,7 @@ class Plan:
         terms: what it was made under, as far as that is known: `validate` holds it to them.
         rank, fit: by which it was made; `schedule()` makes the same plan by them. "" for what was not planned.
         n_tried: pairs of rank and fit that were tried, of which this is the best.
+        n_schedules: that a search has generated, to find this plan or none that is shorter; 0: there was no search.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Plan:
         rank: str = "",
         fit: str = "",
     ) -> None:
-        self.rank, self.fit, self.n_tried = rank, fit, 1
+        self.rank, self.fit, self.n_tried, self.n_schedules = rank, fit, 1, 0
         self._graph = graph
         self.proved_ns, self.terms = proved_ns, terms
         self._capacity = capacity

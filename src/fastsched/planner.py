@@ -24,9 +24,10 @@ from .guide import Guide, Route
 from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
+from .optimize import Optimize, improve
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
-from .portfolio import FITS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
+from .portfolio import AUTO, FITS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
 from .ranks import RANKS, mean_capacity, urgency_order
 from .validate import Terms
 
@@ -60,6 +61,7 @@ class TaskGraph(CompiledGraph):
         plan: Schedule | Plan | Guide | None = None,
         on_progress: Callable[[int, int], object] | None = None,
         history: Measurements | None = None,
+        optimize: float | Optimize | None = None,
     ) -> Plan:
         """Plan what runs where and when: the numbers alone. Takes what `schedule()` takes, and raises the same.
 
@@ -78,6 +80,7 @@ class TaskGraph(CompiledGraph):
             failures=failures,
             plan=plan,
             on_progress=on_progress,
+            optimize=optimize,
         )
         warn_unsatisfiable(self, table, made)
         return made
@@ -95,6 +98,7 @@ class TaskGraph(CompiledGraph):
         failures: FailureModel | None,
         plan: Schedule | Plan | Guide | None,
         on_progress: Callable[[int, int], object] | None,
+        optimize: float | Optimize | None = None,
     ) -> tuple[Plan, WorkerTable]:
         """The plan, and all the workers that it knows."""
         _check_kind("failures", failures, FailureModel)
@@ -106,7 +110,15 @@ class TaskGraph(CompiledGraph):
         script = Script(there, self.resources, events)
         table = script.table
         passes = _passes_of(self, there, max_retries, policy, on_progress)
-        if script.columns is None and outcome is None and failures is None and plan is None:
+        plain = script.columns is None and outcome is None and failures is None and plan is None
+        if optimize is not None and not plain:
+            raise ValueError(
+                "a search plans a world in which nothing goes wrong; leave out optimize, or the events,"
+                " the failures, the outcome and the plan that are given beside it"
+            )
+        if optimize is not None:
+            made = self._search(passes, table, rank, fit, policy, Optimize.of(optimize))
+        elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
             made.make_replay = lambda: make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
@@ -144,6 +156,30 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
+    def _search(
+        self, passes: Passes, table: WorkerTable, rank: str, fit: str, policy: Policy | None, budget: Optimize
+    ) -> Plan:
+        """The best plan that is found within the budget, from the best of those of `auto` and by the pair asked for."""
+        asked = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
+        made = min(
+            asked,
+            best_plan(AUTO, AUTO, passes, passes.plan, n_workers=len(table), stops=True),
+            key=lambda p: p.makespan_ns,
+        )
+        better = improve(made, budget)
+        if better is made:
+            made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
+        made = better
+
+        def replay() -> Replay:
+            order = made.order
+            if order is None:
+                order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
+            return make_replay(self, table, rank=place_in(order), fit=FITS[0], policy=policy)
+
+        made.make_replay = replay
+        return made
+
 
 def schedule(
     tasks: TaskGraph | Iterable[Task | Mapping[str, Any]],
@@ -159,6 +195,7 @@ def schedule(
     plan: Schedule | Plan | Guide | None = None,
     on_progress: Callable[[int, int], object] | None = None,
     history: Measurements | None = None,
+    optimize: float | Optimize | None = None,
 ) -> Schedule:
     """Plan what runs where and when, in virtual time. Nothing is executed.
 
@@ -196,6 +233,10 @@ def schedule(
             durations, workers or mishaps are others than it was made with.
         on_progress: on_progress(ended, tasks) is told now and then how many of the tasks have ended.
         history: what earlier runs measured, a `History`: durations for the tasks that name none, and memory.
+        optimize: a search for a shorter plan: so many seconds, or an `Optimize`. It begins with the best of the plans
+            of `auto` and of `rank` and `fit`, and never ends with a longer one. It looks for the shortest makespan
+            alone: `priority` orders the plans that it begins with, and not what it finds. Ctrl-C ends it, and the best
+            so far is the answer. Not together with outcome, events, failures or plan.
 
     Returns:
         A dictionary from task id to final status, with the plan attached.
@@ -223,6 +264,7 @@ def schedule(
         failures=failures,
         plan=plan,
         on_progress=on_progress,
+        optimize=optimize,
     )
     warn_unsatisfiable(graph, table, made)
     return Schedule(graph.ids, table.ids, made)

@@ -17,6 +17,7 @@ from .events import Event
 from .gantt import SIGNS, draw, show_seconds
 from .model import Reason, TaskStatus
 from .names import RESOURCE_WORDS, fit_width, show_capacity, show_name, width_of
+from .optimize import SEARCH
 from .plan import Run, Schedule
 from .progress import SHOWN_MISFITS, count
 
@@ -63,7 +64,9 @@ def print_plan(
         rows.append(
             ("critical path", f"{count(len(plan.critical_path), 'task')}: {show_path(plan.critical_path, room)}")
         )
-    if numbers.n_tried > 1:
+    if numbers.n_schedules:
+        rows.append(("taken", tell_search(plan)))
+    elif numbers.n_tried > 1:
         rows.append(("taken", f"rank {plan.rank}, fit {plan.fit}: the best of {numbers.n_tried} plans"))
     held = numbers.utilisation * numbers._capacity
     shares = held.sum(axis=0) / [max(1, amount) for amount in capacity]
@@ -81,6 +84,15 @@ def print_plan(
     if chart:
         print()
         print("\n".join(chart))
+
+
+def tell_search(plan: Schedule) -> str:
+    """Where the plan comes from, if there was a search."""
+    numbers = plan.plan
+    searched = f"a search of {count(numbers.n_schedules, 'schedule')}"
+    if plan.rank == SEARCH:
+        return f"the shortest of {searched}"
+    return f"rank {plan.rank}, fit {plan.fit}: {searched} found none that is shorter"
 
 
 def show_gap(plan: Schedule) -> str:
@@ -125,6 +137,7 @@ def plan_as_json(plan: Schedule) -> dict[str, Any]:
         "makespan": plan.makespan,
         "rank": plan.rank,
         "fit": plan.fit,
+        "schedules": plan.plan.n_schedules,
         "lower_bound": plan.lower_bound,
         "bound_by": plan.bound_by,
         "gap": plan.gap if math.isfinite(plan.gap) else None,

@@ -167,9 +167,11 @@ def add_plan_questions(parser: argparse.ArgumentParser) -> None:
     )
     risky.add_argument("--samples", type=positive, default=1000, metavar="N", help="plays (default: %(default)s)")
     risky.add_argument("--deadline", type=seconds, metavar="D", help="say how likely it is to be met")
-    risky.add_argument("--seed", type=whole, default=0, metavar="N", help="of the samples (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=positive, default=1, metavar="N", help="plans at a time (default: %(default)s)"
+        "--seed", type=whole, default=0, metavar="N", help="of samples and of a search (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=1, metavar="N", help="plans, or searches, at a time (default: %(default)s)"
     )
 
 

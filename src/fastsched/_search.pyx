@@ -1,0 +1,482 @@
+# cython: language_level=3
+"""A search for a short plan, in numbers: it knows no name, reads no clock and draws from its own seed alone.
+
+Theory of operation. A schedule is *generated* from an order of the tasks: one after the other, each is
+placed where it can start earliest (serial schedule generation; Kelley 1963, Kolisch 1996), with those
+before it placed first wherever the order has them behind. Generated from the tasks by their ends, the last first,
+on time that is turned round, a schedule is justified: it is not longer, and often shorter (Valls,
+Ballestin and Quintanilla 2005). So there are two populations, of schedules that were generated in either
+direction, and children of the one live in the other (Debels and Vanhoucke 2005): every generation is
+justified for nothing.
+
+A child has the order of one parent, the base, but for a window of time in which it has that of the
+other, the donor: the window of a drawn width in which the donor does most more than the base (after the peak
+crossovers of Valls, Ballestin and Quintanilla 2008 and Debels and Vanhoucke 2007, which look at the donor alone).
+It takes the place of the member whose turn it is, if it is better; among equal makespans, if its tasks
+end earlier. Where nobody is replaced any more, all but the best are made anew.
+
+Whoever calls says how many schedules may be generated; what is generated then depends on nothing else.
+"""
+
+cimport cython
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from ._profile cimport enough, grid_place, steps_find, steps_take
+
+cdef enum:
+    GRID_UNITS = 8192           # a horizon of more units has steps
+    TICK_BITS = 13              # of the ticks of the least that a makespan may be
+    LOOKED_AT = 1 << 16         # ticks in which a window is chosen
+    KNOWN_BITS = 16             # of the table of orders that were tried
+    WINDOW_LEAST = 100          # parts of 1024 of the makespan: how wide a window is
+    WINDOW_MOST = 512
+    ANYWHERE = 200              # parts of 1024: a window is drawn, not chosen
+    DONOR_DRAWN = 205           # parts of 1024: the donor is the member whose turn it is, the base the other
+    MUTATED = 20                # parts of 1024 of the tasks, by
+    MUTATION = 100              # parts of 1024 of the makespan at most
+    SHAKEN = 50                 # of a child that was tried before
+    MEMBER = 3                  # schedules that making one takes at most
+    NOISE = 100                 # parts of 1024 of the critical path: in the orders of the first population
+    IDLE = 6                    # generations without a change until the populations are made anew
+
+
+cdef class Search:
+    """See the .pyi."""
+
+    def __init__(self, *, order, succ_ptr, succ, dep_ptr, deps, duration, demand, capacity, size, seed, bound=0):
+        n, n_workers = len(duration), len(capacity)
+        if size < 2:
+            raise ValueError("a population has at least two members")
+        self.n_tasks, self.n_workers, self.size, self.bound = n, n_workers, size, bound
+        self.duration = np.ascontiguousarray(duration, dtype=np.int64)
+        self.before_ptr = np.stack([dep_ptr, succ_ptr]).astype(np.int64)
+        self.before = np.stack([deps, succ]).astype(np.int32)
+        self._lay_lanes(np.asarray(demand, dtype=np.int64), np.asarray(capacity, dtype=np.int64))
+        horizon = int(self.duration.base.sum()) + 1 if n else 1
+        self._look_ahead(order, horizon)
+        self.gridded = n_workers == 1 and horizon <= GRID_UNITS
+        self.room = 1 if self.gridded else min(2 * n, 4 * n // max(n_workers, 1) + 64) + 3
+        self.grid = np.empty((horizon + 1) * self.n_words if self.gridded else 1, dtype=np.uint64)
+        self.step_time = np.empty(n_workers * self.room, dtype=np.int64)
+        self.step_free = np.empty(n_workers * self.room * self.n_words, dtype=np.uint64)
+        self.n_steps = np.empty(n_workers, dtype=np.int32)
+        self.start, self.worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
+        self.key, self.order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+        self.scratch, self.stack = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+        self.placed = np.zeros(n, dtype=np.uint8)
+        self.begin, self.finish = np.zeros((2, size, n), dtype=np.int32), np.zeros((2, size, n), dtype=np.int32)
+        self.length = np.full((2, size), INT64_MAX, dtype=np.int64)
+        self.lateness = np.full((2, size), INT64_MAX, dtype=np.int64)
+        self.profile = np.zeros(min(horizon >> self.shift, LOOKED_AT) + 2, dtype=np.int32)
+        self.known = np.zeros(1 << KNOWN_BITS, dtype=np.uint64)
+        self.chance = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) % 2**64 or 1
+        self.best = INT64_MAX
+        self.best_start, self.best_worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
+
+    def _lay_lanes(self, demand, capacity):
+        """Amounts as lanes of words: each resource in so many bits as the largest amount needs, and one for the guard."""
+        most = np.maximum(capacity.max(axis=0, initial=0), demand.max(axis=0, initial=0))
+        words, shifts, word, used = [], [], 0, 0
+        for amount in most.tolist():
+            bits = int(amount).bit_length() + 1
+            if used + bits > 64:
+                word, used = word + 1, 0
+            words.append(word)
+            shifts.append(used)
+            used += bits
+        self.n_words = word + 1
+        guard = np.zeros(self.n_words, dtype=np.uint64)
+        need = np.zeros((len(demand), self.n_words), dtype=np.uint64)
+        free = np.zeros((len(capacity), self.n_words), dtype=np.uint64)
+        for r in range(len(most)):
+            at = np.uint64(shifts[r])
+            guard[words[r]] |= np.uint64(1) << np.uint64(shifts[r] + int(most[r]).bit_length())
+            need[:, words[r]] |= demand[:, r].astype(np.uint64) << at
+            free[:, words[r]] |= capacity[:, r].astype(np.uint64) << at
+        self.guard, self.need, self.all_free = guard, need.reshape(-1), (free | guard).reshape(-1)
+        mean = np.maximum(capacity.mean(axis=0), 1) if len(capacity) else np.ones(len(most))
+        self.lane_word = np.array(words, dtype=np.int32)
+        self.lane_shift = np.array(shifts, dtype=np.int32)
+        self.lane_mask = np.array([(1 << int(amount).bit_length()) - 1 for amount in most], dtype=np.uint64)
+        self.lane_worth = 1 / mean
+        self.weight = np.minimum((demand * 1024 / mean).sum(axis=1), 1 << 20).astype(np.int32)
+
+    def _look_ahead(self, const int32_t[::1] order, int64_t horizon):
+        """When each task would have to end in either direction, in ticks, for the critical path to be the makespan."""
+        cdef Py_ssize_t i
+        cdef int64_t k, longest = 0
+        cdef int32_t task
+        cdef int direction
+        chain_array = np.zeros((2, self.n_tasks), dtype=np.int64)
+        cdef int64_t[:, ::1] chain = chain_array    # the longest chain before each task in a direction, itself apart
+        with nogil:
+            for direction in range(2):
+                for i in range(self.n_tasks):
+                    task = order[i if direction == 0 else self.n_tasks - 1 - i]
+                    for k in range(self.before_ptr[direction, task], self.before_ptr[direction, task + 1]):
+                        chain[direction, task] = max(
+                            chain[direction, task],
+                            chain[direction, self.before[direction, k]] + self.duration[self.before[direction, k]],
+                        )
+                    longest = max(longest, chain[direction, task] + self.duration[task])
+        self.shift = max(0, int(max(horizon // max(self.n_workers, 1), longest)).bit_length() - TICK_BITS)
+        self.latest = ((longest - chain_array[::-1]) >> self.shift).astype(np.int32)
+
+    # ------------------------------------------------------------ doors
+
+    def add(self, start):
+        """Put a schedule that is known into the first population. See the .pyi."""
+        cdef int64_t length = 0
+        cdef int32_t i
+        if self.n_made == self.size or self.best <= self.bound or self.stopped:
+            return
+        self.limit = INT64_MAX
+        self.start.base[:] = start
+        for i in range(self.n_tasks):
+            length = max(length, self.start[i] + self.duration[i])
+        with nogil:
+            self._turn_round(length)
+            self._justify(self.n_made, 1)
+        self.n_made += 1
+
+    def advance(self, n_schedules):
+        """Generate schedules, so many in all since the beginning, or until the bound is met. See the .pyi."""
+        self.limit = n_schedules
+        with nogil:
+            self._go_on()
+        return self.best > self.bound
+
+    def stop(self):
+        """Have whoever generates schedules, in another thread, return soon. See the .pyi."""
+        self.stopped = True
+
+    def schedule(self):
+        """The best so far: when each task starts and on which worker. See the .pyi."""
+        return np.array(self.best_start), np.array(self.best_worker)
+
+    # ------------------------------------------------------------ chance
+
+    cdef uint64_t _draw(self) noexcept nogil:
+        # Out: 64 even bits (xorshift64*, Vigna 2016).
+        self.chance ^= self.chance >> 12
+        self.chance ^= self.chance << 25
+        self.chance ^= self.chance >> 27
+        return self.chance * <uint64_t>0x2545F4914F6CDD1D
+
+    cdef int32_t _below(self, int32_t most) noexcept nogil:
+        return <int32_t>(((self._draw() >> 32) * <uint64_t>most) >> 32)
+
+    cdef bint _happens(self, int32_t parts) noexcept nogil:
+        # In: how likely it is, in parts of 1024.
+        return <int32_t>(self._draw() >> 54) < parts
+
+    # ------------------------------------------------------------ a schedule
+
+    cdef void _sort(self) noexcept nogil:
+        # In: keys. Out: the tasks by their keys, then by index, by radix; keys that are far apart are looked at roughly.
+        cdef int32_t i, at, low = self.key[0], high = self.key[0], total
+        cdef int32_t count[256]
+        cdef int digit, rough = 0, turn
+        for i in range(self.n_tasks):
+            low = min(low, self.key[i])
+            high = max(high, self.key[i])
+        while (high - low) >> rough >= 1 << 16:
+            rough += 1
+        for turn in range(2):
+            memset(count, 0, sizeof(count))
+            for i in range(self.n_tasks):
+                count[((self.key[i] - low) >> rough >> 8 * turn) & 255] += 1
+            total = 0
+            for digit in range(256):
+                at = count[digit]
+                count[digit] = total
+                total += at
+            for i in range(self.n_tasks):
+                at = i if turn == 0 else self.scratch[i]
+                digit = ((self.key[at] - low) >> rough >> 8 * turn) & 255
+                if turn == 0:
+                    self.scratch[count[digit]] = at
+                else:
+                    self.order[count[digit]] = at
+                count[digit] += 1
+
+    cdef bint _is_known(self, int direction) noexcept nogil:
+        # Out: whether this order was tried in this direction before, as far as is remembered.
+        cdef uint64_t hash = direction + 1
+        cdef int32_t i
+        for i in range(self.n_tasks):
+            hash = (hash ^ <uint64_t>self.order[i]) * <uint64_t>0x9E3779B97F4A7C15
+            hash ^= hash >> 29
+        if self.known[hash >> (64 - KNOWN_BITS)] == hash:
+            return True
+        self.known[hash >> (64 - KNOWN_BITS)] = hash
+        return False
+
+    cdef int64_t _generate(self, int direction) noexcept nogil:
+        # In: an order. Out: the makespan, INT64_MAX if it was stopped; `start` and `worker` in the time of the direction.
+        cdef int32_t i, task, first, height, w
+        cdef int64_t k, earliest, length = 0
+        self.filled = 0
+        if not self.gridded:
+            for w in range(self.n_workers):
+                self.n_steps[w] = 1
+                self.step_time[w * self.room] = 0
+                memcpy(
+                    &self.step_free[w * self.room * self.n_words], &self.all_free[w * self.n_words],
+                    self.n_words * sizeof(uint64_t),
+                )
+        memset(&self.placed[0], 0, self.n_tasks)
+        for i in range(self.n_tasks):
+            if self.stopped:
+                return INT64_MAX            # of a schedule that is not whole
+            self.stack[0] = self.order[i]
+            height = 1 - self.placed[self.order[i]]
+            while height:
+                task = self.stack[height - 1]
+                earliest = 0
+                first = -1
+                for k in range(self.before_ptr[direction, task], self.before_ptr[direction, task + 1]):
+                    if not self.placed[self.before[direction, k]]:
+                        first = self.before[direction, k]
+                        break
+                    earliest = max(
+                        earliest, self.start[self.before[direction, k]] + self.duration[self.before[direction, k]]
+                    )
+                if first >= 0:
+                    self.stack[height] = first
+                    height += 1
+                    continue
+                height -= 1
+                self.placed[task] = 1
+                self._place(task, earliest)
+                length = max(length, self.start[task] + self.duration[task])
+        self.n_schedules += 1
+        if length < self.best:
+            self._keep_best(direction, length)
+        return length
+
+    cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil:
+        # In: a task, all before it placed. Out: it starts as early as any worker has room for it, on the one of these on
+        # which least is left over.
+        cdef int32_t w, at, best = -1, best_at = 0
+        cdef int64_t start, soonest = INT64_MAX
+        cdef double left, least = 0
+        cdef const uint64_t* need = &self.need[task * self.n_words]
+        if self.gridded:
+            self.start[task] = grid_place(
+                &self.grid[0], &self.filled, &self.all_free[0], &self.guard[0], self.n_words,
+                need, self.duration[task], earliest,
+            )
+            return
+        for w in range(self.n_workers):
+            if not enough(&self.all_free[w * self.n_words], need, &self.guard[0], self.n_words):
+                continue
+            start = steps_find(
+                &self.step_time[w * self.room], &self.step_free[w * self.room * self.n_words], self.n_steps[w],
+                &self.guard[0], self.n_words, need, self.duration[task], earliest,
+                soonest if soonest == INT64_MAX else soonest + 1, &at,
+            )
+            if start > soonest or start == INT64_MAX:
+                continue
+            left = self._left_over(w, at, task) if self.n_workers > 1 else 0
+            if start < soonest or left < least:
+                soonest, least, best, best_at = start, left, w, at
+        self.start[task], self.worker[task] = soonest, best
+        if self.n_steps[best] + 2 > self.room:
+            with gil:
+                self._make_room()
+        steps_take(
+            &self.step_time[best * self.room], &self.step_free[best * self.room * self.n_words], &self.n_steps[best],
+            self.n_words, need, self.duration[task], soonest, best_at,
+        )
+
+    def _make_room(self):
+        """Room for twice as many steps on each worker."""
+        time = np.empty((self.n_workers, 2 * self.room), dtype=np.int64)
+        free = np.empty((self.n_workers, 2 * self.room * self.n_words), dtype=np.uint64)
+        time[:, :self.room] = np.asarray(self.step_time).reshape(self.n_workers, -1)
+        free[:, :self.room * self.n_words] = np.asarray(self.step_free).reshape(self.n_workers, -1)
+        self.step_time, self.step_free = time.reshape(-1), free.reshape(-1)
+        self.room *= 2
+
+    cdef double _left_over(self, int32_t worker, int32_t at, int32_t task) noexcept nogil:
+        # Out: what a worker has left in a step beside the task, each amount by what it is worth.
+        cdef double left = 0
+        cdef int r
+        cdef Py_ssize_t place
+        for r in range(self.lane_word.shape[0]):
+            place = (worker * self.room + at) * self.n_words + self.lane_word[r]
+            left += self.lane_worth[r] * <double>((self.step_free[place] >> self.lane_shift[r]) & self.lane_mask[r])
+        return left
+
+    cdef void _keep_best(self, int direction, int64_t length) noexcept nogil:
+        cdef int32_t i
+        self.best = length
+        self.best_worker[:] = self.worker
+        for i in range(self.n_tasks):
+            self.best_start[i] = self.start[i] if direction == 0 else length - self.start[i] - self.duration[i]
+
+    # ------------------------------------------------------------ members
+
+    cdef int64_t _sum_ends(self) noexcept nogil:
+        # Out: the ends of all tasks together, in ticks.
+        cdef int64_t total = 0
+        cdef int32_t i
+        for i in range(self.n_tasks):
+            total += (self.start[i] + self.duration[i]) >> self.shift
+        return total
+
+    cdef bint _better(self, int64_t length, int64_t lateness, int direction, int32_t member) noexcept nogil:
+        return length < self.length[direction, member] or (
+            length == self.length[direction, member] and lateness < self.lateness[direction, member]
+        )
+
+    cdef void _keep(self, int direction, int32_t member, int64_t length, int64_t lateness) noexcept nogil:
+        cdef int32_t i
+        self.length[direction, member], self.lateness[direction, member] = length, lateness
+        for i in range(self.n_tasks):
+            self.begin[direction, member, i] = <int32_t>(self.start[i] >> self.shift)
+            self.finish[direction, member, i] = <int32_t>((self.start[i] + self.duration[i]) >> self.shift)
+
+    cdef void _turn_round(self, int64_t length) noexcept nogil:
+        # In: a schedule. Out: keys for the other direction: who ends last comes first.
+        cdef int32_t i
+        for i in range(self.n_tasks):
+            self.key[i] = <int32_t>((length - self.start[i] - self.duration[i]) >> self.shift)
+        self._sort()
+
+    cdef void _justify(self, int32_t member, int direction) noexcept nogil:
+        # In: an order for a direction. Out: the member of both populations, as far as schedules may be generated.
+        cdef int64_t length
+        cdef int turn
+        for turn in range(2):
+            if self._over():
+                return
+            length = self._generate(direction)
+            if self.stopped:
+                return
+            self._keep(direction, member, length, self._sum_ends())
+            self._turn_round(length)
+            direction = 1 - direction
+
+    cdef void _make_member(self) noexcept nogil:
+        # A member of the first population: by latest ends, in either direction, with some noise but for the first two.
+        cdef int32_t i, noise = 0
+        cdef int direction = self.n_made & 1
+        if self.n_made > 1 or self.n_idle:
+            for i in range(self.n_tasks):
+                noise = max(noise, self.latest[direction, i])
+            noise = noise * NOISE >> 10
+        for i in range(self.n_tasks):
+            self.key[i] = 4 * self.latest[direction, i] + (self._below(4 * noise) if noise else 0)
+        self._sort()
+        if direction == 0 and not self._over():
+            self._turn_round(self._generate(0))
+            if self.stopped:
+                return
+        self._justify(self.n_made, 1)
+        self.n_made += 1
+
+    # ------------------------------------------------------------ children
+
+    cdef bint _over(self) noexcept nogil:
+        return self.best <= self.bound or self.n_schedules >= self.limit or self.stopped
+
+    cdef void _go_on(self) noexcept nogil:
+        while not self._over():
+            if self.n_made < self.size:
+                if self.n_schedules + MEMBER > self.limit:
+                    return              # a member is made whole, so it does not matter how often it was asked
+                self._make_member()
+                continue
+            self._make_child()
+            self.at += 1
+            if self.at < self.size:
+                continue
+            self.at = 0
+            self.direction = 1 - self.direction
+            self.n_idle = 0 if self.n_kept else self.n_idle + 1
+            self.n_kept = 0
+            if self.n_idle >= IDLE:
+                self.n_made = 0
+
+    cdef void _make_child(self) noexcept nogil:
+        # The child of the member whose turn it is and of another one takes its place in the other population, if better.
+        cdef int32_t donor = self._choose_parent(), base = self.at
+        cdef int child = 1 - self.direction
+        cdef int64_t length, lateness
+        if self._happens(DONOR_DRAWN):
+            donor, base = base, donor
+        self._cross(donor, base)
+        self._mutate(MUTATED, MUTATION)
+        self._sort()
+        if self._is_known(child):
+            self._mutate(SHAKEN, MUTATION)
+            self._sort()
+        length = self._generate(child)
+        if self.stopped:
+            return
+        lateness = self._sum_ends()
+        if self._better(length, lateness, child, self.at):
+            self._keep(child, self.at, length, lateness)
+            self.n_kept += 1
+
+    cdef int32_t _choose_parent(self) noexcept nogil:
+        # Out: the better of two members that are drawn.
+        cdef int32_t one = self._below(self.size), other = self._below(self.size)
+        if self._better(self.length[self.direction, one], self.lateness[self.direction, one], self.direction, other):
+            return one
+        return other
+
+    cdef void _cross(self, int32_t donor, int32_t base) noexcept nogil:
+        # Out: keys for the other direction: the order of the base, but within a window that of the donor.
+        cdef int d = self.direction
+        cdef int32_t ticks = <int32_t>min((self.length[d, donor] >> self.shift) + 1, self.profile.shape[0] - 1)
+        cdef int32_t group = <int32_t>(max(self.length[d, donor], self.length[d, base]) >> self.shift) + 1
+        cdef int32_t width = (WINDOW_LEAST + self._below(WINDOW_MOST - WINDOW_LEAST)) * ticks >> 10
+        cdef int32_t window, i
+        width = min(max(width, 1), ticks)
+        if self._happens(ANYWHERE):
+            window = self._below(ticks - width + 1)
+        else:
+            window = self._choose_window(donor, base, width, ticks)
+        for i in range(self.n_tasks):
+            if window <= self.begin[d, donor, i] < window + width:
+                self.key[i] = -group - self.finish[d, donor, i]
+            elif self.begin[d, base, i] < window:
+                self.key[i] = -self.finish[d, base, i]
+            else:
+                self.key[i] = -2 * group - self.finish[d, base, i]
+
+    cdef int32_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t ticks) noexcept nogil:
+        # Out: where the window begins in which the donor does most more than the base.
+        cdef int d = self.direction
+        cdef int32_t i, last = ticks, window = 0
+        cdef int64_t more = 0, most
+        memset(&self.profile[0], 0, (ticks + 1) * sizeof(int32_t))
+        for i in range(self.n_tasks):
+            self.profile[min(self.begin[d, donor, i], last)] += self.weight[i]
+            self.profile[min(self.finish[d, donor, i], last)] -= self.weight[i]
+            self.profile[min(self.begin[d, base, i], last)] -= self.weight[i]
+            self.profile[min(self.finish[d, base, i], last)] += self.weight[i]
+        for i in range(1, ticks):
+            self.profile[i] += self.profile[i - 1]
+        for i in range(width):
+            more += self.profile[i]
+        most = more
+        for i in range(1, ticks - width + 1):
+            more += self.profile[i + width - 1] - self.profile[i - 1]
+            if more > most:
+                most, window = more, i
+        return window
+
+    cdef void _mutate(self, int32_t parts, int32_t span) noexcept nogil:
+        # In: how many tasks, in parts of 1024, are moved by how much at most, in such parts of the makespan.
+        cdef int32_t i
+        span = max(1, <int32_t>((self.best >> self.shift) * span >> 10))
+        for i in range(self.n_tasks):
+            if self._happens(parts):
+                self.key[i] += self._below(span + 1) - (span >> 1)

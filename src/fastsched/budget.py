@@ -1,0 +1,50 @@
+"""What a search for a shorter plan may cost, as the command line says it, and how far it has come, as it is told."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .asked import seconds, share, whole
+from .gantt import show_seconds
+from .optimize import Optimize, Progress
+from .progress import PlanProgress, count
+
+__all__ = ["add_search", "read_budget"]
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """The options of a search."""
+    group = parser.add_argument_group("a search for a shorter plan (Ctrl-C ends it, with the best so far)")
+    group.add_argument("--optimize", type=seconds, metavar="D", help="for so long, such as 2s")
+    group.add_argument(
+        "--schedules", type=whole, metavar="N", help="of so many schedules: with the same --seed, the same plan"
+    )
+    group.add_argument(
+        "--target-gap", type=share, metavar="S", help="until it is within S of the lower bound, such as 1%%"
+    )
+
+
+def read_budget(arguments: Any, progress: PlanProgress) -> Optimize | None:
+    """What the search may cost; None where none was asked for. ValueError where the options do not belong together."""
+    if arguments.optimize is None and arguments.schedules is None:
+        if arguments.target_gap is not None:
+            arguments.parser.error("argument --target-gap: it ends a search: say --optimize or --schedules too")
+        return None
+    if arguments.plan:
+        arguments.parser.error("argument --plan: a plan is followed as it is; leave out --optimize and --schedules")
+    if arguments.schedules == 0:
+        arguments.parser.error("argument --schedules: at least 1 is wanted")
+    return Optimize(
+        seconds=arguments.optimize,
+        schedules=arguments.schedules,
+        target_gap=arguments.target_gap or 0.0,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
+    )
+
+
+def _tell(so_far: Progress) -> str:
+    bound = f", {so_far.gap:.1%} above the bound" if so_far.bound else ""
+    return f"searching: {show_seconds(so_far.best)}{bound}; {count(so_far.schedules, 'schedule')}"

@@ -1,0 +1,282 @@
+"""A search for a shorter plan, with its budget: how long, how many schedules, how near to the bound.
+
+The search itself is native and knows numbers alone (`_search.pyx`). Here is what starts and ends it: the one room of a
+plan that looks at a clock, for whoever asks for seconds, and that begins threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ._search import Search
+from .plan import COMPLETED_STATE, Plan
+
+__all__ = ["SEARCH", "Found", "Optimize", "Progress", "improve", "search"]
+
+LOOK_S = 0.05  # between two looks at how far it has come
+NONE_YET = 2**63 - 1
+NS = 1_000_000_000
+MOST_SCHEDULES = 2**62
+SEARCH = "search"  # the rank and the fit of a plan that was found by one
+SMALLEST, LARGEST = 4, 64  # members of a population
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search has come. Times are seconds.
+
+    Attributes:
+        best: the shortest makespan so far. bound: no schedule is shorter. gap: how much longer the best is, as a share
+            of the bound; 0.0 where it is met.
+        schedules: generated so far. seconds: since the search began.
+    """
+
+    best: float
+    bound: float
+    schedules: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """How much longer the best is than the bound, as a share of it."""
+        return max(0.0, self.best / self.bound - 1) if self.bound else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimize:
+    """What a search may cost. It ends with the first of these that is reached, or with a plan as short as the bound.
+
+    Attributes:
+        seconds: of wall clock. What is found then depends on the machine.
+        schedules: to be generated, passes of justification counted. What is found then depends on this number, the
+            seed and the number of threads alone.
+        target_gap: good enough is a plan that is longer than the bound by this share of it.
+        seed: of all that is drawn.
+        threads: searches that go on side by side, each from a seed of its own, with its share of the schedules.
+        on_progress: told a `Progress` some times a second.
+
+    Raises:
+        ValueError: where neither seconds nor schedules are given, or a value is out of its range.
+    """
+
+    seconds: float | None = None
+    schedules: int | None = None
+    target_gap: float = 0.0
+    seed: int = 0
+    threads: int = 1
+    on_progress: Callable[[Progress], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is None and self.schedules is None:
+            raise ValueError("a search has no end: say how many seconds or schedules it may take")
+        if self.seconds is not None and not 0 <= _number("seconds", self.seconds) <= 10**9:
+            raise ValueError(f"seconds is {self.seconds!r}; a number between 0 and 10**9 is wanted")
+        if not 0 <= _number("target_gap", self.target_gap) < float("inf"):
+            raise ValueError(f"target_gap is {self.target_gap!r}; a share such as 0.01 is wanted")
+        for name, least, most in (("schedules", 1, MOST_SCHEDULES), ("seed", 0, 2**64 - 1), ("threads", 1, 1024)):
+            value = getattr(self, name)
+            if value is None and name == "schedules":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}; a whole number between {least} and {most} is wanted")
+
+    @classmethod
+    def of(cls, value: float | Optimize) -> Optimize:
+        """What `schedule(optimize=)` takes: a budget, or a number of seconds."""
+        if isinstance(value, Optimize):
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise TypeError(f"optimize is {value!r}; a number of seconds, or Optimize(...) is wanted")
+        return cls(seconds=float(value))
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ValueError(f"{name} is {value!r}; a number is wanted")
+    return float(value)
+
+
+class Found(NamedTuple):
+    """The best schedule: start (n,) in ns and worker (n,), None where none was generated in time; and how many were."""
+
+    start: Int64s | None
+    worker: Int32s | None
+    n_schedules: int
+
+
+def improve(plan: Plan, budget: Optimize) -> Plan:
+    """The shortest plan of the same tasks on the same workers that a search finds; the plan itself, if none is shorter.
+
+    The plan is one on which nothing went wrong. Tasks that no worker can hold, and what depends on them, stay as they
+    are. Priorities are not looked at: what is sought is the shortest makespan.
+    """
+    graph, capacity = plan._graph, plan._capacity
+    done = np.nonzero(plan.state == COMPLETED_STATE)[0]
+    bound = plan.bound.ns if len(done) == len(graph) else 0
+    if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
+        return plan
+    found = search(
+        budget,
+        **_part_of(graph, done),
+        capacity=capacity,
+        starts=[plan.start_ns[done]],
+        bound=bound,
+    )
+    plan.n_schedules = found.n_schedules
+    if found.start is None:
+        return plan
+    columns = {"start": plan.start_ns.copy(), "end": plan.end_ns.copy(), "worker": plan.worker.copy()}
+    columns["start"][done], columns["worker"][done] = found.start, found.worker
+    columns["end"][done] = found.start + graph.duration[done]
+    if columns["end"].max(initial=0) >= plan.makespan_ns:
+        return plan
+    same = {"attempt": plan.attempts, "state": plan.state, "reason": plan.reason, "cause": plan.cause}
+    better = Plan(graph, capacity, columns | same, plan.log, terms=plan.terms, rank=SEARCH, fit=SEARCH)
+    better.n_tried, better.n_schedules = plan.n_tried, plan.n_schedules
+    return better
+
+
+def _part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
+    """The arrays that `search` wants, of some tasks (ascending), on which none depends that is not among them."""
+    if len(tasks) == len(graph):
+        return {
+            name: getattr(graph, name)
+            for name in ("order", "succ_ptr", "succ", "dep_ptr", "deps", "duration", "demand")
+        }
+    place = np.full(len(graph), -1, dtype=np.int32)
+    place[tasks] = np.arange(len(tasks), dtype=np.int32)
+    part: dict[str, Any] = {"duration": graph.duration[tasks], "demand": graph.demand[tasks]}
+    for ptr, row in (("dep_ptr", "deps"), ("succ_ptr", "succ")):
+        whose = np.repeat(np.arange(len(graph)), np.diff(getattr(graph, ptr)))
+        other = getattr(graph, row)
+        both = (place[whose] >= 0) & (place[other] >= 0)
+        counts = np.bincount(place[whose[both]], minlength=len(tasks))
+        part[ptr] = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        part[row] = place[other[both]]
+    order = place[graph.order]
+    return part | {"order": order[order >= 0]}
+
+
+def search(
+    budget: Optimize,
+    *,
+    order: Int32s,
+    succ_ptr: Int64s,
+    succ: Int32s,
+    dep_ptr: Int64s,
+    deps: Int32s,
+    duration: Int64s,
+    demand: Int32s,
+    capacity: Int32s,
+    starts: Iterable[Int64s],
+    bound: int,
+) -> Found:
+    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns).
+
+    The arrays are those of `_search.Search`, the times in ns. Every task has to fit on some worker.
+
+    Returns:
+        The shortest that was found. Ctrl-C ends the search, and the answer is the best so far.
+    """
+    unit = int(np.gcd.reduce(duration)) or 1 if len(duration) else 1
+    # Who takes no time needs room all the same: a moment, of which all together are shorter than a unit. Rounding
+    # starts down to units afterwards takes them away, and lets nobody overlap who did not before.
+    is_moment = (duration == 0) & demand.any(axis=1)
+    moments = int(is_moment.sum()) + 1
+    enough = -(-max(bound, int(bound * (1 + budget.target_gap))) // unit)
+    share = -(-budget.schedules // budget.threads) if budget.schedules is not None else MOST_SCHEDULES
+    expected = share if budget.schedules is not None else _schedules_in(budget, len(duration), len(capacity))
+    searches = [
+        Search(
+            order=order,
+            succ_ptr=succ_ptr,
+            succ=succ,
+            dep_ptr=dep_ptr,
+            deps=deps,
+            duration=duration // unit * moments + is_moment,
+            demand=demand,
+            capacity=capacity,
+            size=population_for(expected),
+            seed=(budget.seed + 0x9E3779B9 * thread) % 2**64,
+            bound=enough * moments + moments - 1,
+        )
+        for thread in range(budget.threads)
+    ]
+    crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], share)
+    crew.work(budget, lambda best: best // moments * unit / NS, bound / NS)
+    best = min(searches, key=lambda one: one.best)
+    made = sum(one.n_schedules for one in searches)
+    if best.best == NONE_YET:
+        return Found(None, None, made)
+    start, worker = best.schedule()
+    return Found(start // moments * unit, worker, made)
+
+
+def population_for(schedules: int) -> int:
+    """Members of a population that pay for so many schedules, as was measured on PSPLIB."""
+    return int(min(max(1.1 * min(schedules, 10**9) ** 0.36, SMALLEST), LARGEST))
+
+
+def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
+    """About how many schedules a thread generates in the time that there is: no clock is asked."""
+    cost = 3e-8 if n_workers == 1 else 1e-6 + 5e-8 * n_workers  # seconds a task
+    return int(min((budget.seconds or 0) / (cost * max(n, 1)), MOST_SCHEDULES))
+
+
+class _Crew:
+    """Searches side by side, a thread each, and somebody who looks at the clock."""
+
+    def __init__(self, searches: list[Search], starts: list[Int64s], share: int) -> None:
+        self._searches, self._starts, self._share = searches, starts, share
+        self._ended = threading.Semaphore(0)
+        self._errors: list[BaseException] = []
+
+    def work(self, budget: Optimize, seconds_of: Callable[[int], float], bound: float) -> None:
+        """Begin, wait for the end, tell how far it has come. No thread is left when it returns."""
+        began = time.perf_counter()
+        threads = [threading.Thread(target=self._search, args=(one,), daemon=True) for one in self._searches]
+        for thread in threads:
+            thread.start()
+        try:
+            left = len(threads)
+            while left:
+                spent = time.perf_counter() - began
+                if budget.seconds is not None and spent >= budget.seconds:
+                    break
+                rest = LOOK_S if budget.seconds is None else min(LOOK_S, budget.seconds - spent)
+                left -= self._ended.acquire(timeout=rest)
+                best = min(one.best for one in self._searches)
+                if any(one.best <= one.bound for one in self._searches):
+                    break
+                if budget.on_progress is not None and best < NONE_YET:
+                    made = sum(one.n_schedules for one in self._searches)
+                    budget.on_progress(Progress(seconds_of(best), bound, made, time.perf_counter() - began))
+        except KeyboardInterrupt:
+            pass  # what was found so far is the answer
+        finally:
+            for one in self._searches:
+                one.stop()
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _search(self, one: Search) -> None:
+        try:
+            for start in self._starts:
+                one.add(start)
+            one.advance(self._share)
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._ended.release()

@@ -1,0 +1,226 @@
+"""`schedule(optimize=)`: never longer, always possible, the same for the same seed; what it may cost; how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import fastsched
+from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, schedule
+from fastsched.optimize import Progress
+from fastsched.ranks import RANKS
+
+ROOT = Path(__file__).resolve().parent.parent
+WORLDS = 60
+
+
+def make_world(seed: int) -> tuple[list[Task], list[Worker]]:
+    """Tasks and workers from a seed; now and then a task that no worker can hold."""
+    rng = random.Random(seed)
+    n = rng.randint(1, 60)
+    workers = [
+        Worker(f"w{i}", rng.choice([1, 2, 4, 8]), rng.choice([512, 1024, 4096]), resources={"gpu": rng.randint(0, 2)})
+        for i in range(rng.randint(1, 5))
+    ]
+    tasks = []
+    for i in range(n):
+        too_much = rng.random() < 0.02
+        host = rng.choice(workers)
+        tasks.append(
+            Task(
+                f"t{i}",
+                "true",
+                cpu_cores_required=100 if too_much else rng.randint(1, int(host.cpu_cores_available)),
+                memory_required_mb=rng.randint(0, host.memory_available_mb),
+                duration=rng.choice([0.0, 0.25, 1.0, 3.7, 10.0]) if rng.random() < 0.3 else rng.uniform(0.1, 9),
+                dependencies=[f"t{d}" for d in rng.sample(range(i), min(i, rng.choice([0, 0, 1, 2])))],
+                priority=rng.choice([0, 0, 0, 5]),
+                resources={"gpu": rng.randint(0, (host.resources or {}).get("gpu", 0))},
+            )
+        )
+    return tasks, workers
+
+
+@pytest.mark.filterwarnings("ignore::fastsched.UnsatisfiableWarning")
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_a_search_ends_in_a_plan_that_is_possible_not_longer_and_the_same_again(seed: int) -> None:
+    tasks, workers = make_world(seed)
+    plain = schedule(tasks, workers)
+    best_pass = schedule(tasks, workers, rank="auto", fit="auto")
+    found = schedule(tasks, workers, optimize=Optimize(schedules=150, seed=seed))
+    found.validate()
+    assert dict(found) == dict(plain), seed
+    assert found.reasons == plain.reasons
+    assert found.lower_bound <= found.makespan <= min(plain.makespan, best_pass.makespan), seed
+    again = schedule(tasks, workers, optimize=Optimize(schedules=150, seed=seed))
+    assert again.placements == found.placements, seed
+    assert found.plan.n_schedules <= 150
+
+
+def test_a_search_finds_what_no_list_rule_does() -> None:
+    tasks, workers = hard()
+    found = schedule(tasks, workers, optimize=Optimize(schedules=2000))
+    found.validate()
+    assert all(found.makespan < schedule(tasks, workers, rank=rank).makespan for rank in ("auto", *RANKS))
+
+
+def test_more_threads_share_the_schedules_and_answer_the_same_every_time() -> None:
+    tasks, workers = make_world(11)
+    budget = Optimize(schedules=300, seed=3, threads=3)
+    one, other = (schedule(tasks, workers, optimize=budget) for _ in range(2))
+    one.validate()
+    assert one.placements == other.placements
+    assert one.plan.n_schedules <= 300
+
+
+def hard(n: int = 120) -> tuple[list[Task], list[Worker]]:
+    """Tasks for which no bound is met."""
+    rng = random.Random(1)
+    tasks = [
+        Task(
+            f"t{i}",
+            "true",
+            cpu_cores_required=rng.randint(1, 7),
+            duration=rng.randint(1, 10),
+            dependencies=[f"t{d}" for d in rng.sample(range(max(0, i - 20), i), min(i, 2))],
+        )
+        for i in range(n)
+    ]
+    return tasks, [Worker("w", 12, 10**6)]
+
+
+def test_seconds_end_it_and_progress_is_told() -> None:
+    tasks, workers = hard()
+    told: list[Progress] = []
+    began = time.monotonic()
+    found = schedule(tasks, workers, optimize=Optimize(seconds=0.6, on_progress=told.append))
+    assert time.monotonic() - began < 30  # on a machine with much else to do
+    found.validate()
+    assert found.plan.n_schedules > 0
+    assert told
+    assert [p.best for p in told] == sorted((p.best for p in told), reverse=True)
+    assert all(p.gap == pytest.approx(p.best / p.bound - 1) and p.bound <= found.lower_bound for p in told)
+    assert told[-1].schedules <= found.plan.n_schedules
+
+
+def test_it_ends_when_it_is_good_enough() -> None:
+    tasks, workers = hard()
+    found = schedule(tasks, workers, optimize=Optimize(seconds=600, target_gap=10.0))
+    assert found.plan.n_schedules == 0  # the best pass is already
+    just_below = found.plan.makespan_ns / found.plan.bound.ns - 1.0001
+    near = schedule(tasks, workers, optimize=Optimize(schedules=10**9, target_gap=just_below))
+    assert near.plan.n_schedules < 10**9
+    assert near.makespan <= found.makespan
+
+
+def test_ctrl_c_answers_the_best_so_far() -> None:
+    tasks, workers = hard()
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    found = schedule(tasks, workers, optimize=Optimize(schedules=10**12))
+    found.validate()
+    assert 0 < found.plan.n_schedules < 10**12
+    assert threading.active_count() < 10
+
+
+def test_a_graph_compiled_once_is_searched_too_and_a_number_means_seconds() -> None:
+    tasks, workers = hard(40)
+    plan = fastsched.TaskGraph(tasks).schedule(workers, optimize=0.05)
+    assert plan.all_completed
+    assert plan.lower_bound_ns <= plan.makespan_ns
+
+
+def test_nothing_to_do_is_done() -> None:
+    assert schedule([], [Worker("w", 1, 1)], optimize=1.0).makespan == 0
+    with pytest.warns(fastsched.UnsatisfiableWarning):
+        found = schedule([Task("t", "true", cpu_cores_required=9)], [Worker("w", 1, 1)], optimize=1.0)
+    assert found["t"] is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no end"),
+        ({"seconds": -1}, "seconds is -1"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"schedules": 0}, "schedules is 0"),
+        ({"schedules": True}, "schedules is True"),
+        ({"schedules": 10, "threads": 0}, "threads is 0"),
+        ({"schedules": 10, "seed": -1}, "seed is -1"),
+        ({"schedules": 10, "target_gap": -0.1}, "target_gap is -0.1"),
+        ({"seconds": "2s"}, "seconds is '2s'"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Optimize(**options)  # type: ignore[arg-type]
+
+
+def test_a_search_wants_a_world_in_which_nothing_goes_wrong() -> None:
+    tasks, workers = hard(5)
+    with pytest.raises(ValueError, match="nothing goes wrong"):
+        schedule(tasks, workers, optimize=1.0, events=[WorkerEvent(1, "lose", "w")])
+    with pytest.raises(TypeError, match="optimize is 'fast'"):
+        schedule(tasks, workers, optimize="fast")  # type: ignore[arg-type]
+
+
+def plan_file(folder: Path) -> str:
+    tasks, _ = hard(40)
+    path = folder / "job.json"
+    job = {
+        "tasks": [
+            {
+                "task_id": t.task_id,
+                "command": "true",
+                "cpu_cores_required": t.cpu_cores_required,
+                "duration": t.duration,
+                "dependencies": list(t.dependencies),
+            }
+            for t in tasks
+        ],
+        "workers": [{"worker_id": "w", "cpu_cores_available": 12, "memory_available_mb": 10**6}],
+    }
+    path.write_text(json.dumps(job))
+    return str(path)
+
+
+def fastsched_plan(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastsched", "plan", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_command_line_searches_and_says_what_it_took(tmp_path: Path) -> None:
+    path = plan_file(tmp_path)
+    plain = json.loads(fastsched_plan(path, "--format", "json").stdout)
+    answer = fastsched_plan(path, "--schedules", "400", "--seed", "7", "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["makespan"] <= plain["makespan"]
+    assert plain["schedules"] == 0
+    assert found["schedules"] <= 400
+    assert json.loads(fastsched_plan(path, "--schedules", "400", "--seed", "7", "--format", "json").stdout) == found
+    words = fastsched_plan(path, "--optimize", "100ms").stdout
+    assert "a search of" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target-gap", "1%"], "say --optimize or --schedules"),
+        (["--schedules", "0"], "at least 1"),
+        (["--optimize", "fast"], "--optimize"),
+    ],
+)
+def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, words: list[str], message: str) -> None:
+    answer = fastsched_plan(plan_file(tmp_path), *words)
+    assert answer.returncode == 2
+    assert message in answer.stderr

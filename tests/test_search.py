@@ -1,0 +1,202 @@
+"""The native search: held to schedules that are generated slowly and plainly, and to what its face promises."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from fastsched._graphs import successors, topological_order
+from fastsched._search import Search
+
+NONE_YET = 2**63 - 1
+WORLDS = 300
+
+
+class World:
+    """A graph and workers from a seed, on which every task fits somewhere."""
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        self.n = rng.randint(1, 40)
+        n_workers, n_resources = rng.choice([1, 1, 1, 2, 3, 7]), rng.choice([1, 2, 4, 6])
+        most = rng.choice([3, 10, 1000, 2**30])
+        self.capacity = np.array(
+            [[rng.randint(1, most) for _ in range(n_resources)] for _ in range(n_workers)], dtype=np.int32
+        )
+        longest = rng.choice([3, 10, 10, 10_000, 10**12])
+        self.duration = np.array([rng.randint(rng.choice([0, 1]), longest) for _ in range(self.n)], dtype=np.int64)
+        self.demand = np.zeros((self.n, n_resources), dtype=np.int32)
+        for row in self.demand:
+            host = self.capacity[rng.randrange(n_workers)]
+            row[:] = [rng.randint(0, max(1, int(amount) // rng.choice([1, 2, 4]))) for amount in host]
+            row[:] = np.minimum(row, host)
+        self.demand[self.duration == 0] = 0
+        rows = [sorted(rng.sample(range(i), min(i, rng.choice([0, 0, 1, 2, 3])))) for i in range(self.n)]
+        self.dep_ptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+        self.deps = np.array([d for row in rows for d in row], dtype=np.int32)
+        self.succ_ptr, self.succ = successors(self.dep_ptr, self.deps)
+        self.order = topological_order(self.dep_ptr, self.succ_ptr, self.succ)
+
+    def search(self, size: int = 6, seed: int = 1, bound: int = 0) -> Search:
+        return Search(
+            order=self.order,
+            succ_ptr=self.succ_ptr,
+            succ=self.succ,
+            dep_ptr=self.dep_ptr,
+            deps=self.deps,
+            duration=self.duration,
+            demand=self.demand,
+            capacity=self.capacity,
+            size=size,
+            seed=seed,
+            bound=bound,
+        )
+
+    def before(self, direction: int) -> list[list[int]]:
+        ptr, tasks = (self.dep_ptr, self.deps) if direction == 0 else (self.succ_ptr, self.succ)
+        return [tasks[ptr[i] : ptr[i + 1]].tolist() for i in range(self.n)]
+
+    def in_a_row(self) -> np.ndarray:
+        """Starts of a schedule that is possible: one task at a time."""
+        start = np.zeros(self.n, dtype=np.int64)
+        start[self.order] = np.cumsum(self.duration[self.order]) - self.duration[self.order]
+        return start
+
+    def wrongs(self, start: np.ndarray, worker: np.ndarray) -> list[str]:
+        """What is impossible about a schedule, looked at instant by instant."""
+        found = []
+        end = start + self.duration
+        for task, before in enumerate(self.before(0)):
+            found += [f"{task} starts before {b} ends" for b in before if start[task] < end[b]]
+        for w, room in enumerate(self.capacity):
+            for moment in np.unique(start[worker == w]):
+                held = self.demand[(worker == w) & (start <= moment) & (moment < end)].sum(axis=0, dtype=np.int64)
+                found += [f"worker {w} holds too much at {moment}"] if (held > room).any() else []
+        return found
+
+
+def generate(world: World, keys: np.ndarray, direction: int) -> tuple[np.ndarray, np.ndarray]:
+    """Serial schedule generation, plainly: each task as early as any worker has room, where least is left over."""
+    before = world.before(direction)
+    start, worker = np.full(world.n, -1, dtype=np.int64), np.zeros(world.n, dtype=np.int32)
+    worth = 1 / np.maximum(world.capacity.astype(np.int64).mean(axis=0), 1)
+
+    def free_at(w: int, moment: int) -> np.ndarray:
+        there = (start >= 0) & (worker == w) & (start <= moment) & (moment < start + world.duration)
+        return world.capacity[w].astype(np.int64) - world.demand[there].sum(axis=0, dtype=np.int64)
+
+    def place(task: int) -> None:
+        for b in before[task]:
+            if start[b] < 0:
+                place(b)
+        earliest = max((int(start[b] + world.duration[b]) for b in before[task]), default=0)
+        choices = []
+        for w in range(len(world.capacity)):
+            if (world.demand[task] > world.capacity[w]).any():
+                continue
+            mine = (start >= 0) & (worker == w)
+            changes = np.unique(np.concatenate([start[mine], (start + world.duration)[mine]]))
+            for moment in [earliest, *changes[changes > earliest].tolist()]:
+                within = [moment, *changes[(changes > moment) & (changes < moment + world.duration[task])].tolist()]
+                if all((free_at(w, m) >= world.demand[task]).all() for m in within):
+                    choices.append((moment, float((free_at(w, moment) * worth).sum()), w))
+                    break
+        start[task], _, worker[task] = min(choices)
+
+    for task in np.lexsort((np.arange(world.n), keys)).tolist():
+        if start[task] < 0:
+            place(task)
+    return start, worker
+
+
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_a_schedule_that_is_added_is_justified_as_plainly_written(seed: int) -> None:
+    world = World(seed)
+    given = world.in_a_row()
+    search = world.search(size=2)
+    search.add(given)
+    length = int((given + world.duration).max())
+    unit = 1 << max(0, int(max(world.duration.sum() + 1, 1)).bit_length() - 13)
+    answers = []
+    for direction in (1, 0):
+        keys = (length - given - world.duration) // unit if unit > 1 else length - given - world.duration
+        given, worker = generate(world, keys, direction)
+        length = int((given + world.duration).max())
+        answers.append((length, given if direction == 0 else length - given - world.duration, worker))
+    best = min(answers, key=lambda answer: answer[0])
+    assert search.n_schedules == 2
+    if len(world.capacity) == 1 and unit == 1:  # else ends are only looked at roughly, or ties are of floats
+        assert search.best == best[0], seed
+        start, where = search.schedule()
+        assert start.tolist() == best[1].tolist(), seed
+        assert where.tolist() == best[2].tolist(), seed
+    start, where = search.schedule()
+    assert world.wrongs(start, where) == [], seed
+    assert int((start + world.duration).max()) == search.best
+
+
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_what_is_found_is_possible_and_depends_on_the_seed_and_the_number_alone(seed: int) -> None:
+    world = World(seed)
+    one, other = world.search(seed=seed), world.search(seed=seed)
+    one.advance(200)
+    for so_far in (3, 4, 50, 51, 200):
+        other.advance(so_far)
+        assert other.n_schedules <= so_far
+    assert 198 <= one.n_schedules == other.n_schedules <= 200
+    assert one.best == other.best
+    for mine, theirs in zip(one.schedule(), other.schedule()):
+        assert mine.tolist() == theirs.tolist(), seed
+    start, worker = one.schedule()
+    assert world.wrongs(start, worker) == [], seed
+    assert int((start + world.duration).max()) == one.best
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_it_ends_when_the_bound_is_met_and_is_never_longer_than_what_was_added(seed: int) -> None:
+    world = World(seed)
+    best = world.search(seed=seed)
+    best.advance(400)
+    again = world.search(seed=seed, bound=best.best)
+    assert not again.advance(400)
+    assert again.best <= best.best
+    assert again.n_schedules <= 400
+    known = world.search(seed=seed + 1, bound=best.best)
+    known.add(best.schedule()[0])
+    if len(world.capacity) == 1:
+        assert known.best <= best.best, seed
+
+
+def test_it_is_stopped_from_another_thread_in_the_middle_of_a_schedule() -> None:
+    rng = np.random.default_rng(7)
+    n = 20_000
+    none = np.zeros(n + 1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    search = Search(
+        order=np.arange(n, dtype=np.int32),
+        succ_ptr=none[0],
+        succ=none[1],
+        dep_ptr=none[0],
+        deps=none[1],
+        duration=rng.integers(1, 10**9, n),
+        demand=rng.integers(1, 100, (n, 2)).astype(np.int32),
+        capacity=np.full((50, 2), 128, dtype=np.int32),
+        size=4,
+        seed=1,
+    )
+    thread = threading.Thread(target=search.advance, args=(10**9,))
+    thread.start()
+    search.stop()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert search.stopped
+    made = search.n_schedules
+    search.advance(10**9)
+    assert search.n_schedules == made
+
+
+def test_a_population_has_two_members_or_more() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        World(1).search(size=1)
