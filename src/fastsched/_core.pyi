@@ -112,8 +112,7 @@ class Facts(Tables):
         seed: of the jitter, below 2**64.
         quarantine_after: failures on a worker of what completed elsewhere, with nothing completed there in between,
             that bring it into quarantine; 0 = never. probation: ns, its first term.
-        many_workers: from so many on, workers are kept in a grid, where `fit` keeps a merit for each; it does not
-            change a choice.
+        many_workers: from so many on, workers are kept in a grid; it does not change a choice.
         tell_stuck: whether ready tasks that nobody could hold are noticed.
         reserve_after (Core): ns, see `Core.reservation`; -1 = never.
 

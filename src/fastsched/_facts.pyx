@@ -134,7 +134,6 @@ cdef class Facts(Tables):
             self.first_on[worker] = -1
             if self.live[worker]:
                 self._show(worker)
-        self._choose_grid()
         if self.n_tasks:
             self._rewind_rows(dep_ptr)
             self._enter_ready(self._lay_out_again(order))

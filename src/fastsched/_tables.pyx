@@ -24,7 +24,7 @@ import mmap
 
 import numpy as np
 
-from ._fit cimport BEST_FIT, BLOCK, DOT_PRODUCT, FIRST_FIT, MOST_FREE
+from ._fit cimport BEST_FIT, BLOCK, FIRST_FIT, MOST_FREE
 from ._grid cimport CELLS, SIDE, grid_enter, grid_leave, grid_level
 from ._heap cimport ABSENT, FAN, LEVELS
 
@@ -453,16 +453,10 @@ cdef class Tables:
         self.before = extended(self.before, had, more, none.copy())
         self.walk = extended(self.walk, had, more, none.copy())
 
-    def _choose_grid(self):
-        """Another rule holds: the grid is kept anew, or is not there."""
-        self.gridded = False
-        self.cell_head = self.cell_head[:0]
-        self._make_grid()
-
     def _make_grid(self):
-        """Where workers are many, and merits are kept, there is a grid, with a level for each amount asked for."""
+        """Where workers are many, there is a grid, with a level for each amount that tasks ask for."""
         cdef int32_t worker
-        if self.gridded or self.n_workers < self.many_workers or self.n_resources < 2 or self.rule >= DOT_PRODUCT:
+        if self.gridded or self.n_workers < self.many_workers or self.n_resources < 2:
             return
         self.gridded = True
         self.row_resource = 0 if self.pivot else 1

@@ -45,6 +45,8 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "_replay": ("risk", "sizing"),
     "_chance": ("risk", "planner"),
     "covering": ("sizing",),
+    "graph": ("portfolio",),
+    "planner": ("portfolio",),
     "_order": ("order",),
     "ranks": ("order",),
     "plan": ("planner",),

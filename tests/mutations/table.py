@@ -739,13 +739,6 @@ CORE_MUTATIONS = (
         "a core that is rewound counts by its former keys, which its check tells",
     ),
     Mutation(
-        "rewind-keeps-grid",
-        "_tables.pyx",
-        "        self.gridded = False\n        self.cell_head = self.cell_head[:0]",
-        "        pass",
-        "a core that is rewound to a rule without merits still has its grid",
-    ),
-    Mutation(
         "auto-takes-the-last",
         "portfolio.py",
         "best = min(best, play(its_rank, its_fit), key=_badness)",
