@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsched import TaskGraph
-from fastsched.ranks import RANKS, urgency_order
+from fastsched.portfolio import key_of
+from fastsched.ranks import urgency_order
 
 
 def lay_ready(graph: TaskGraph, *, is_sorted: bool) -> Callable[[], npt.NDArray[np.int32]]:
@@ -20,7 +21,7 @@ def lay_ready(graph: TaskGraph, *, is_sorted: bool) -> Callable[[], npt.NDArray[
     """
     floor = native.load("limit/floor.pyx")
     n = len(graph)
-    key = RANKS["critical-path"](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+    key = key_of("critical-path", graph, np.ones(len(graph.resources)))
     missing = np.diff(graph.dep_ptr).astype(np.int32)
     heap, order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
     urgency: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]] = (graph.priority, key)

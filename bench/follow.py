@@ -26,8 +26,8 @@ from fastsched.engines.simulated import Command, SimulatedEngine
 from fastsched.events import Replanned
 from fastsched.graph import WorkerTable
 from fastsched.guide import Guide, Route
-from fastsched.planner import FITS, by_latest_start, follow, hold_back, make_core
-from fastsched.ranks import RANKS
+from fastsched.planner import by_latest_start, follow, hold_back, make_core
+from fastsched.portfolio import FITS, key_of
 from fastsched.runtime.pilot import AtOnce
 from fastsched.runtime.run import play as play_session
 from fastsched.runtime.session import Session, Settings, compile_both
@@ -62,7 +62,7 @@ def compare(pairs, options) -> None:
     gains = []
     for i, (graph, table) in enumerate(pairs):
         rng = np.random.default_rng(i)
-        rank = RANKS["critical-path"](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+        rank = key_of("critical-path", graph, np.ones(len(graph.resources)))
         plain = play(graph, table, rank)
         best = min((plain, *noisy(graph, table, rank, rng)), key=lambda route: route.ends_ns)
         gains.append(best.ends_ns / plain.ends_ns - 1)
@@ -91,7 +91,7 @@ def compare_runs(pairs, options) -> None:
     chosen = (pair for pair in pairs if len(pair[0]) <= MOST_LIVE)
     for i, (graph, table) in enumerate(chosen):
         rng = np.random.default_rng(i)
-        rank = RANKS["critical-path"](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+        rank = key_of("critical-path", graph, np.ones(len(graph.resources)))
         plain = play(graph, table, rank)
         latest = by_latest(graph, table, min((plain, *noisy(graph, table, rank, rng)), key=lambda route: route.ends_ns))
         guide = Guide([str(task) for task in latest.tasks.tolist()], table.ids, latest.renumbered())

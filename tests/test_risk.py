@@ -14,7 +14,9 @@ import pytest
 from worlds import make_world
 
 from fastsched import Policy, Task, TaskGraph, Worker, WorkerEvent, schedule
-from fastsched.ranks import RANKS, urgency_order
+from fastsched.graph import WorkerTable
+from fastsched.portfolio import key_of
+from fastsched.ranks import mean_capacity, urgency_order
 from fastsched.risk import sigma_of
 
 WORLDS = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
@@ -36,9 +38,9 @@ def with_these(graph, durations_ns, position):
     )
 
 
-def list_of(graph, rank):
+def list_of(graph, rank, workers):
     """The place of each task in the list that the expected durations make."""
-    key = RANKS[rank](graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand)
+    key = key_of(rank, graph, mean_capacity(WorkerTable(workers, graph.resources).capacity))
     position = np.empty(len(graph), dtype=np.int64)
     position[urgency_order(graph.priority, key)] = np.arange(len(graph))
     return position
@@ -53,7 +55,7 @@ def test_every_sample_is_what_schedule_would_plan(chunk):
         graph = TaskGraph(world.tasks)
         options = {"fit": world.fit, "policy": policy}
         risk = graph.schedule(world.workers, rank=world.rank, **options).risk(spread=0.5, samples=4, seed=seed)
-        position = list_of(graph, world.rank)
+        position = list_of(graph, world.rank, world.workers)
         for sample in range(4):
             durations = np.round(risk.durations(sample) * NS).astype(np.int64)
             plan = with_these(graph, durations, position).schedule(world.workers, rank="fifo", **options)
@@ -80,7 +82,7 @@ def test_the_critical_chain_leads_back_from_the_last_end():
         counts = Counter()
         for sample in range(5):
             durations = np.round(risk.durations(sample) * NS).astype(np.int64)
-            plan = with_these(graph, durations, list_of(graph, "critical-path")).schedule(workers, rank="fifo")
+            plan = with_these(graph, durations, list_of(graph, "critical-path", workers)).schedule(workers, rank="fifo")
             start, end, where = plan.start_ns.tolist(), plan.end_ns.tolist(), plan.worker.tolist()
             task = end.index(max(end))
             while task is not None:

@@ -19,7 +19,9 @@ import fastsched
 from fastsched.cli import main
 from fastsched.curve import draw_columns, draw_histogram, show_finely
 from fastsched.names import width_of
+from fastsched.portfolio import FITS
 from fastsched.progress import CLEAR_LINE, PlanProgress
+from fastsched.ranks import RANKS
 
 posix = pytest.mark.skipif(os.name != "posix", reason="skipped: signals and commands need POSIX")
 
@@ -270,7 +272,7 @@ def test_compare_tries_ways_and_marks_the_best(capsys):
 def test_compare_tries_every_rank_and_fit_where_none_is_named(capsys):
     assert main(["compare", wide(), "-w", "3:1x1G", "--moves", "0", "--format", "jsonl"]) == 0
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
-    assert len(names) == 12 and names[0] == "critical-path most-free" and "fifo best-fit" in names
+    assert len(names) == len(RANKS) * len(FITS) and names[0] == "critical-path most-free" and "fifo best-fit" in names
 
 
 @posix

@@ -22,6 +22,8 @@ cdef class Search:
     cdef const uint64_t[::1] all_free       # W * n_words, what each worker has, with the guards set
     cdef const uint64_t[::1] guard          # n_words, the guard bits
     cdef const int32_t[::1] weight          # n, how much a task needs of everything: parts of 1024 of a mean worker's
+    cdef const int64_t[::1] work            # n, weight times duration: parts of 4096 of the largest
+    cdef const int32_t[::1] tie             # n, among equal ends: who needs more comes first
     cdef const int32_t[::1] lane_word       # K, the word in which the resource stands
     cdef const int32_t[::1] lane_shift      # K, the lowest bit of its lane
     cdef const uint64_t[::1] lane_mask      # K, the bits of its lane, moved down
@@ -51,15 +53,16 @@ cdef class Search:
     cdef int32_t[:, :, ::1] begin           # (2, P, n) ticks
     cdef int32_t[:, :, ::1] finish          # (2, P, n) ticks
     cdef int64_t[:, ::1] length             # (2, P) units, the makespan; INT64_MAX = nobody is there
-    cdef int64_t[:, ::1] lateness           # (2, P) the sum of all ends: among equal makespans the smaller one
+    cdef int64_t[:, ::1] lateness           # (2, P) the ends of all work: among equal makespans the smaller one
     cdef int32_t[::1] profile               # ticks, how much more one parent does at a time than the other
     cdef uint64_t[::1] known                # hashes of orders that were tried
     cdef uint64_t chance                    # state of the draws
     cdef int32_t at                         # whose turn it is
     cdef int direction                      # of the parents
     cdef int32_t n_made                     # members that were made for the first population
-    cdef int32_t n_kept                     # children that were kept in this generation
-    cdef int32_t n_idle                     # generations since any child was kept
+    cdef int64_t shortest                   # units, the shortest child since the populations were made
+    cdef int64_t n_idle                     # children since that one
+    cdef int32_t n_eras                     # how often the populations were made anew
 
     # how far it has come
     cdef readonly int64_t bound             # units, no schedule is shorter
@@ -86,9 +89,14 @@ cdef class Search:
     cdef void _turn_round(self, int64_t length) noexcept nogil
     cdef void _make_member(self) noexcept nogil
     cdef void _justify(self, int32_t member, int direction) noexcept nogil
+    cdef void _begin_anew(self) noexcept nogil
     cdef void _make_child(self) noexcept nogil
     cdef int32_t _choose_parent(self) noexcept nogil
-    cdef void _cross(self, int32_t donor, int32_t base) noexcept nogil
-    cdef int32_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t ticks) noexcept nogil
+    cdef void _cross(self, int32_t base) noexcept nogil
+    cdef int32_t _ticks_of(self, int32_t member) noexcept nogil
+    cdef int32_t _width(self, int32_t member, int32_t parts) noexcept nogil
+    cdef int64_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t* window) noexcept nogil
+    cdef void _stir(self) noexcept nogil
+    cdef void _break_ties(self) noexcept nogil
     cdef void _mutate(self, int32_t parts, int32_t span) noexcept nogil
     cdef void _go_on(self) noexcept nogil

@@ -6,6 +6,9 @@ import numpy.typing as npt
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
+GRID_UNITS: int
+"""So many units all durations together may take for the quick way in which what is free on one worker is kept."""
+
 class Search:
     """A search for a short schedule of n tasks on W workers with K resources.
 

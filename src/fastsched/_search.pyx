@@ -10,37 +10,47 @@ direction, and children of the one live in the other (Debels and Vanhoucke 2005)
 justified for nothing.
 
 A child has the order of one parent, the base, but for a window of time in which it has that of the
-other, the donor: the window of a drawn width in which the donor does most more than the base (after the peak
-crossovers of Valls, Ballestin and Quintanilla 2008 and Debels and Vanhoucke 2007, which look at the donor alone).
-It takes the place of the member whose turn it is, if it is better; among equal makespans, if its tasks
-end earlier. Where nobody is replaced any more, all but the best are made anew.
+other, the donor: of some donors that are drawn, the one that does most more than the base within some window of a
+drawn width, and that window (after the peak crossovers of Valls, Ballestin and Quintanilla 2008 and Debels and
+Vanhoucke 2007, which look at the donor alone). The base is mostly the member whose turn it is, and the child takes
+its place in the other population: if it is better (among equal makespans, if work ends earlier), and now and
+then anyway, so that lines stay apart. Where nothing shorter has come up for long, all are made anew.
 
 Whoever calls says how many schedules may be generated; what is generated then depends on nothing else.
 """
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
 
 from ._profile cimport enough, grid_place, steps_find, steps_take
 
+GRID_UNITS = 8192               # a horizon of more units has steps
+
 cdef enum:
-    GRID_UNITS = 8192           # a horizon of more units has steps
     TICK_BITS = 13              # of the ticks of the least that a makespan may be
     LOOKED_AT = 1 << 16         # ticks in which a window is chosen
     KNOWN_BITS = 16             # of the table of orders that were tried
-    WINDOW_LEAST = 100          # parts of 1024 of the makespan: how wide a window is
-    WINDOW_MOST = 512
-    ANYWHERE = 200              # parts of 1024: a window is drawn, not chosen
-    DONOR_DRAWN = 205           # parts of 1024: the donor is the member whose turn it is, the base the other
+    WINDOW_LEAST = 61           # parts of 1024 of the makespan: how wide a window is
+    WINDOW_MOST = 266
+    ANYWHERE = 102              # parts of 1024: a window is drawn, not chosen
+    DONORS = 5                  # that are drawn, for the best of them
+    OTHER_BASE = 72             # parts of 1024: the base is another than the member whose turn it is
+    KEPT_ANYWAY = 256           # parts of 1024 of the children that are not better
     MUTATED = 20                # parts of 1024 of the tasks, by
-    MUTATION = 100              # parts of 1024 of the makespan at most
-    SHAKEN = 50                 # of a child that was tried before
+    MUTATION = 51               # parts of 1024 of the makespan at most
+    STIRRED = 102               # parts of 1024 of the children: the tasks in some window are put in another order
+    STIR_LEAST = 102            # parts of 1024 of the makespan: how wide that is
+    STIR_MOST = 307
+    SHAKEN = 50                 # as MUTATED, of a child that was tried before
     MEMBER = 3                  # schedules that making one takes at most
-    NOISE = 100                 # parts of 1024 of the critical path: in the orders of the first population
-    IDLE = 6                    # generations without a change until the populations are made anew
+    NOISE = 150                 # parts of 1024 of the critical path: in the orders of the first population
+    TIE_BITS = 4                # among equal ends, who needs more comes first, in so many bits
+    TIES = 16
+    WORKS = 1 << 12             # how often the largest work counts
+    PATIENCE = 1                # children without a shorter one, for each member and task, until all are made anew
 
 
 cdef class Search:
@@ -73,7 +83,7 @@ cdef class Search:
         self.profile = np.zeros(min(horizon >> self.shift, LOOKED_AT) + 2, dtype=np.int32)
         self.known = np.zeros(1 << KNOWN_BITS, dtype=np.uint64)
         self.chance = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) % 2**64 or 1
-        self.best = INT64_MAX
+        self.best = self.shortest = INT64_MAX
         self.best_start, self.best_worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
 
     def _lay_lanes(self, demand, capacity):
@@ -102,7 +112,11 @@ cdef class Search:
         self.lane_shift = np.array(shifts, dtype=np.int32)
         self.lane_mask = np.array([(1 << int(amount).bit_length()) - 1 for amount in most], dtype=np.uint64)
         self.lane_worth = 1 / mean
-        self.weight = np.minimum((demand * 1024 / mean).sum(axis=1), 1 << 20).astype(np.int32)
+        share = (demand / mean).sum(axis=1)         # of a mean worker, of everything together
+        self.weight = np.minimum(share * 1024, 1 << 20).astype(np.int32)
+        self.tie = (TIES - 1 - np.minimum(share * TIES / (len(most) + 1), TIES - 1)).astype(np.int32)
+        work = share * np.asarray(self.duration)
+        self.work = (work * (WORKS / (work.max(initial=0) or 1))).astype(np.int64) + 1
 
     def _look_ahead(self, const int32_t[::1] order, int64_t horizon):
         """When each task would have to end in either direction, in ticks, for the critical path to be the makespan."""
@@ -322,11 +336,11 @@ cdef class Search:
     # ------------------------------------------------------------ members
 
     cdef int64_t _sum_ends(self) noexcept nogil:
-        # Out: the ends of all tasks together, in ticks.
+        # Out: the ends of all tasks together, each as often as it has work, in ticks.
         cdef int64_t total = 0
         cdef int32_t i
         for i in range(self.n_tasks):
-            total += (self.start[i] + self.duration[i]) >> self.shift
+            total += self.work[i] * ((self.start[i] + self.duration[i]) >> self.shift)
         return total
 
     cdef bint _better(self, int64_t length, int64_t lateness, int direction, int32_t member) noexcept nogil:
@@ -366,7 +380,7 @@ cdef class Search:
         # A member of the first population: by latest ends, in either direction, with some noise but for the first two.
         cdef int32_t i, noise = 0
         cdef int direction = self.n_made & 1
-        if self.n_made > 1 or self.n_idle:
+        if self.n_made > 1 or self.n_eras:
             for i in range(self.n_tasks):
                 noise = max(noise, self.latest[direction, i])
             noise = noise * NOISE >> 10
@@ -398,31 +412,39 @@ cdef class Search:
                 continue
             self.at = 0
             self.direction = 1 - self.direction
-            self.n_idle = 0 if self.n_kept else self.n_idle + 1
-            self.n_kept = 0
-            if self.n_idle >= IDLE:
-                self.n_made = 0
+            if self.n_idle > <int64_t>PATIENCE * self.size * self.n_tasks:
+                self._begin_anew()
+
+    cdef void _begin_anew(self) noexcept nogil:
+        # Make all members anew, each with noise.
+        self.n_made, self.n_idle, self.shortest = 0, 0, INT64_MAX
+        self.n_eras += 1
 
     cdef void _make_child(self) noexcept nogil:
-        # The child of the member whose turn it is and of another one takes its place in the other population, if better.
-        cdef int32_t donor = self._choose_parent(), base = self.at
+        # A child of the member whose turn it is, mostly, takes its place in the other population.
+        cdef int32_t base = self.at
         cdef int child = 1 - self.direction
         cdef int64_t length, lateness
-        if self._happens(DONOR_DRAWN):
-            donor, base = base, donor
-        self._cross(donor, base)
+        if self._happens(OTHER_BASE):
+            base = self._choose_parent()
+        self._cross(base)
         self._mutate(MUTATED, MUTATION)
+        if self._happens(STIRRED):
+            self._stir()
+        self._break_ties()
         self._sort()
         if self._is_known(child):
-            self._mutate(SHAKEN, MUTATION)
+            self._mutate(SHAKEN, MUTATION << TIE_BITS)
             self._sort()
         length = self._generate(child)
         if self.stopped:
             return
         lateness = self._sum_ends()
-        if self._better(length, lateness, child, self.at):
+        if self._better(length, lateness, child, self.at) or self._happens(KEPT_ANYWAY):
             self._keep(child, self.at, length, lateness)
-            self.n_kept += 1
+        self.n_idle += 1
+        if length < self.shortest:
+            self.shortest, self.n_idle = length, 0
 
     cdef int32_t _choose_parent(self) noexcept nogil:
         # Out: the better of two members that are drawn.
@@ -431,18 +453,23 @@ cdef class Search:
             return one
         return other
 
-    cdef void _cross(self, int32_t donor, int32_t base) noexcept nogil:
-        # Out: keys for the other direction: the order of the base, but within a window that of the donor.
+    cdef void _cross(self, int32_t base) noexcept nogil:
+        # Out: keys for the other direction: the order of the base, but within a window that of a donor.
         cdef int d = self.direction
-        cdef int32_t ticks = <int32_t>min((self.length[d, donor] >> self.shift) + 1, self.profile.shape[0] - 1)
-        cdef int32_t group = <int32_t>(max(self.length[d, donor], self.length[d, base]) >> self.shift) + 1
-        cdef int32_t width = (WINDOW_LEAST + self._below(WINDOW_MOST - WINDOW_LEAST)) * ticks >> 10
-        cdef int32_t window, i
-        width = min(max(width, 1), ticks)
+        cdef int32_t most = WINDOW_LEAST + self._below(WINDOW_MOST - WINDOW_LEAST), width, group
+        cdef int32_t donor = base, window = 0, other, begins, i
+        cdef int64_t gain, best = INT64_MIN
+        for i in range(DONORS):
+            other = self._choose_parent()
+            if other != base:
+                width = self._width(other, most)
+                gain = self._choose_window(other, base, width, &begins)
+                if gain > best:
+                    best, donor, window = gain, other, begins
+        width = self._width(donor, most)
         if self._happens(ANYWHERE):
-            window = self._below(ticks - width + 1)
-        else:
-            window = self._choose_window(donor, base, width, ticks)
+            window = self._below(self._ticks_of(donor) - width + 1)
+        group = <int32_t>(max(self.length[d, donor], self.length[d, base]) >> self.shift) + 1
         for i in range(self.n_tasks):
             if window <= self.begin[d, donor, i] < window + width:
                 self.key[i] = -group - self.finish[d, donor, i]
@@ -451,27 +478,38 @@ cdef class Search:
             else:
                 self.key[i] = -2 * group - self.finish[d, base, i]
 
-    cdef int32_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t ticks) noexcept nogil:
-        # Out: where the window begins in which the donor does most more than the base.
+    cdef int32_t _ticks_of(self, int32_t member) noexcept nogil:
+        # Out: the ticks of its schedule in which a window is looked for.
+        return <int32_t>min((self.length[self.direction, member] >> self.shift) + 1, self.profile.shape[0] - 1)
+
+    cdef int32_t _width(self, int32_t member, int32_t parts) noexcept nogil:
+        # Out: so many parts of 1024 of its schedule, in ticks.
+        cdef int32_t ticks = self._ticks_of(member)
+        return min(max(<int32_t>(<int64_t>parts * ticks >> 10), 1), ticks)
+
+    cdef int64_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t* window) noexcept nogil:
+        # Out: how much more the donor does than the base in the window of this width in which that is most, and where
+        # that begins.
         cdef int d = self.direction
-        cdef int32_t i, last = ticks, window = 0
+        cdef int32_t i, last = self._ticks_of(donor)
         cdef int64_t more = 0, most
-        memset(&self.profile[0], 0, (ticks + 1) * sizeof(int32_t))
+        memset(&self.profile[0], 0, (last + 1) * sizeof(int32_t))
         for i in range(self.n_tasks):
             self.profile[min(self.begin[d, donor, i], last)] += self.weight[i]
             self.profile[min(self.finish[d, donor, i], last)] -= self.weight[i]
             self.profile[min(self.begin[d, base, i], last)] -= self.weight[i]
             self.profile[min(self.finish[d, base, i], last)] += self.weight[i]
-        for i in range(1, ticks):
+        for i in range(1, last):
             self.profile[i] += self.profile[i - 1]
         for i in range(width):
             more += self.profile[i]
         most = more
-        for i in range(1, ticks - width + 1):
+        window[0] = 0
+        for i in range(1, last - width + 1):
             more += self.profile[i + width - 1] - self.profile[i - 1]
             if more > most:
-                most, window = more, i
-        return window
+                most, window[0] = more, i
+        return most
 
     cdef void _mutate(self, int32_t parts, int32_t span) noexcept nogil:
         # In: how many tasks, in parts of 1024, are moved by how much at most, in such parts of the makespan.
@@ -480,3 +518,19 @@ cdef class Search:
         for i in range(self.n_tasks):
             if self._happens(parts):
                 self.key[i] += self._below(span + 1) - (span >> 1)
+
+    cdef void _stir(self) noexcept nogil:
+        # The tasks in a window that is drawn are put in another order.
+        cdef int32_t ticks = <int32_t>(self.best >> self.shift) + 1, low = self.key[0], width, window, i
+        for i in range(self.n_tasks):
+            low = min(low, self.key[i])
+        width = max(2, <int32_t>(<int64_t>ticks * (STIR_LEAST + self._below(STIR_MOST - STIR_LEAST)) >> 10))
+        window = low + self._below(3 * ticks)
+        for i in range(self.n_tasks):
+            if window <= self.key[i] < window + width:
+                self.key[i] += self._below(width) - (width >> 1)
+
+    cdef void _break_ties(self) noexcept nogil:
+        cdef int32_t i
+        for i in range(self.n_tasks):
+            self.key[i] = (self.key[i] << TIE_BITS) + self.tie[i]

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._search import Search
+from ._search import GRID_UNITS, Search
 from .plan import COMPLETED_STATE, Plan
 
-__all__ = ["SEARCH", "Found", "Optimize", "Progress", "improve", "search"]
+__all__ = ["SEARCH", "Found", "Optimize", "Progress", "few_schedules", "improve", "search"]
 
 LOOK_S = 0.05  # between two looks at how far it has come
 NONE_YET = 2**63 - 1
+AT_ONCE = 10**5  # tasks to be placed, in some milliseconds: no thread is begun for so few
+FEW = 100  # schedules that are generated in the time of some passes, on one worker in few units of time
 NS = 1_000_000_000
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
@@ -122,7 +124,8 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
     """
     graph, capacity = plan._graph, plan._capacity
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
-    bound = plan.bound.ns if len(done) == len(graph) else 0
+    quick = budget == few_schedules(graph, len(capacity))  # for which the better bounds take too long
+    bound = 0 if len(done) < len(graph) else max(plan.bounds_ns.values()) if quick else plan.bound.ns
     if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
         return plan
     found = search(
@@ -144,6 +147,12 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
     better = Plan(graph, capacity, columns | same, plan.log, terms=plan.terms, rank=SEARCH, fit=SEARCH)
     better.n_tried, better.n_schedules = plan.n_tried, plan.n_schedules
     return better
+
+
+def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
+    """A search that costs no more than some passes, for a project on one worker; None where it would cost more."""
+    horizon = int(graph.duration.sum()) // (int(np.gcd.reduce(graph.duration)) or 1) if len(graph) else 0
+    return Optimize(schedules=FEW) if n_workers == 1 and horizon <= GRID_UNITS else None
 
 
 def _part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
@@ -206,14 +215,17 @@ def search(
             duration=duration // unit * moments + is_moment,
             demand=demand,
             capacity=capacity,
-            size=population_for(expected),
+            size=population_for(expected, len(duration)),
             seed=(budget.seed + 0x9E3779B9 * thread) % 2**64,
             bound=enough * moments + moments - 1,
         )
         for thread in range(budget.threads)
     ]
     crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], share)
-    crew.work(budget, lambda best: best // moments * unit / NS, bound / NS)
+    if budget == Optimize(schedules=share) and share * len(duration) <= AT_ONCE:
+        crew.work_here()
+    else:
+        crew.work(budget, lambda best: best // moments * unit / NS, bound / NS)
     best = min(searches, key=lambda one: one.best)
     made = sum(one.n_schedules for one in searches)
     if best.best == NONE_YET:
@@ -222,9 +234,10 @@ def search(
     return Found(start // moments * unit, worker, made)
 
 
-def population_for(schedules: int) -> int:
-    """Members of a population that pay for so many schedules, as was measured on PSPLIB."""
-    return int(min(max(1.1 * min(schedules, 10**9) ** 0.36, SMALLEST), LARGEST))
+def population_for(schedules: int, n_tasks: int) -> int:
+    """Members of a population that pay for so many schedules of so many tasks, as was measured on PSPLIB."""
+    members = 8 * (min(schedules, 10**9) / 1000) ** 0.45 * (120 / max(n_tasks, 1)) ** 0.3
+    return int(min(max(members, SMALLEST, 400 / max(n_tasks, 30)), LARGEST))
 
 
 def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
@@ -268,6 +281,13 @@ class _Crew:
                 one.stop()
             for thread in threads:
                 thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def work_here(self) -> None:
+        """The same in this thread, to the end."""
+        for one in self._searches:
+            self._search(one)
         if self._errors:
             raise self._errors[0]
 

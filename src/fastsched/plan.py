@@ -75,7 +75,8 @@ class Plan:
         log: columns task, worker, attempt, start, end, reason of the attempts that did not complete.
         proved_ns int: a lower bound of the makespan that whoever made the plan has proved; 0 if none.
         terms: what it was made under, as far as that is known: `validate` holds it to them.
-        rank, fit: by which it was made; `schedule()` makes the same plan by them. "" for what was not planned.
+        rank, fit: by which it was made; `schedule()` makes the same plan by them. "search" where one found it; ""
+            for what was not planned.
         n_tried: pairs of rank and fit that were tried, of which this is the best.
         n_schedules: that a search has generated, to find this plan or none that is shorter; 0: there was no search.
     """
@@ -409,12 +410,12 @@ class Schedule(_Outcome):
 
     @property
     def rank(self) -> str:
-        """The order of urgency by which it was made: where `auto` was asked for, the one that was taken."""
+        """The order of urgency by which it was made: where `auto` was asked for, what was taken; `search`: none."""
         return self.plan.rank
 
     @property
     def fit(self) -> str:
-        """The fit by which it was made: where `auto` was asked for, the one that was taken."""
+        """The fit by which it was made: where `auto` was asked for, what was taken; `search`: none."""
         return self.plan.fit
 
     @property

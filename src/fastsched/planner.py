@@ -24,10 +24,10 @@ from .guide import Guide, Route
 from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
-from .optimize import Optimize, improve
+from .optimize import Optimize, few_schedules, improve
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
-from .portfolio import AUTO, FITS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
+from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
 from .ranks import RANKS, mean_capacity, urgency_order
 from .validate import Terms
 
@@ -116,8 +116,12 @@ class TaskGraph(CompiledGraph):
                 "a search plans a world in which nothing goes wrong; leave out optimize, or the events,"
                 " the failures, the outcome and the plan that are given beside it"
             )
+        few = few_schedules(self, len(table)) if plain and rank == AUTO else None
         if optimize is not None:
-            made = self._search(passes, table, rank, fit, policy, Optimize.of(optimize))
+            made = self._begin(passes, table, rank, fit)
+            made = self._improve(made, passes, table, policy, Optimize.of(optimize))
+        elif few is not None:
+            made = self._improve(passes.plan(*PAIRS[0]), passes, table, policy, few)
         elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
@@ -156,16 +160,14 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
-    def _search(
-        self, passes: Passes, table: WorkerTable, rank: str, fit: str, policy: Policy | None, budget: Optimize
-    ) -> Plan:
-        """The best plan that is found within the budget, from the best of those of `auto` and by the pair asked for."""
-        asked = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
-        made = min(
-            asked,
-            best_plan(AUTO, AUTO, passes, passes.plan, n_workers=len(table), stops=True),
-            key=lambda p: p.makespan_ns,
-        )
+    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str) -> Plan:
+        """What a search begins with: the best plan of those of `auto` and by the pair that was asked for."""
+        pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
+        plans = [best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True) for pair in pairs]
+        return min(plans, key=lambda plan: plan.makespan_ns)
+
+    def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, budget: Optimize) -> Plan:
+        """The plan, or a shorter one that is found within the budget."""
         better = improve(made, budget)
         if better is made:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])

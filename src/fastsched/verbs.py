@@ -405,7 +405,6 @@ def do_report(arguments: argparse.Namespace) -> int:
     report_run(result, past.ledger.messages, past.now / 1e9, arguments.format, beside=beside)
     if arguments.format == "human":
         print_compared(found, wanted, arguments.all)
-    report_run(result, past.ledger.messages, past.now / 1e9, arguments.format)
     write_pictures(arguments, result, past.opened.name)
     return COMPLETED if result.all_completed else TASK_FAILED
 

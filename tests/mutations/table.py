@@ -762,8 +762,8 @@ CORE_MUTATIONS = (
     Mutation(
         "auto-stops-with-mishaps",
         "planner.py",
-        "return best_plan(rank, fit, passes, play, n_workers=len(table), stops=False), table",
-        "return best_plan(rank, fit, passes, play, n_workers=len(table), stops=True), table",
+        "made = best_plan(rank, fit, passes, play, n_workers=len(table), stops=False)",
+        "made = best_plan(rank, fit, passes, play, n_workers=len(table), stops=True)",
         "auto takes the bound of one plan for that of another in which less went wrong",
     ),
     Mutation(

@@ -1,0 +1,165 @@
+"""How good plans are, beside the best that is known: `python bench/quality.py [--only TEXT] [--write FILE]`.
+
+On whole sets of FASTSCHED_DATA, one thread an instance, every schedule validated. Deviations are averages in percent
+over the instances of a set: above the best known makespan, the critical path, or the lower bound of the baselines.
+What is counted in schedules is the same on every machine; what is given seconds is not, so `--jobs` should leave cores
+idle. A row that misses its limit is marked, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from instances import instances
+from workloads import DATA
+
+import fastsched
+from fastsched import Optimize, TaskGraph
+from fastsched.formats import load
+
+NS = 1_000_000_000
+SEED = 1
+
+
+class Row(NamedTuple):
+    """A set (and a cluster), what deviations are above, what a plan may cost, and how much they may be at most."""
+
+    what: str
+    cluster: str
+    above: str
+    budget: float | int | str
+    """Seconds as a float, schedules as an int, or `auto`."""
+    limit: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} on {self.cluster or 'its own workers'}" if self.above == "bound" else self.what
+
+    @property
+    def cost(self) -> str:
+        if isinstance(self.budget, str):
+            return self.budget
+        if isinstance(self.budget, int):
+            return f"{self.budget:,} schedules"
+        return f"{self.budget:g} s" if self.budget >= 1 else f"{1000 * self.budget:g} ms"
+
+
+ROWS = (
+    *(Row("j120", "", "best known", *rest) for rest in ((1000, 3.0), (5000, 2.1), (50_000, 1.3))),
+    *(Row("j120", "", "critical path", *rest) for rest in (("auto", 38.5), (0.02, 34.0), (0.1, 32.3), (2.0, 30.6))),
+    *(Row("j30", "", "best known", *rest) for rest in ((1000, 0.12), (5000, 0.04), (50_000, 0.01))),
+    *(Row("j60", "", "critical path", *rest) for rest in ((1000, 11.2), (5000, 10.85), (50_000, 10.55))),
+    *(Row("RG300", "", "best known", *rest) for rest in ((0.15, 3.0), (1.0, 1.5), (6.0, 0.9))),
+    *(Row("wfinstances", "het4", "bound", *rest) for rest in (("auto", 6.9), (0.1, 6.2))),
+    *(Row("wfinstances", "het10", "bound", *rest) for rest in (("auto", 4.95), (0.1, 4.4))),
+    *(Row("wfinstances", "het30", "bound", *rest) for rest in (("auto", 0.89), (0.1, 0.85))),
+    *(Row("tpch", "het10", "bound", *rest) for rest in (("auto", 2.85), (0.1, 2.4))),
+    *(Row("tpch", "het30", "bound", *rest) for rest in (("auto", 2.05), (0.1, 1.8))),
+    *(Row("hybrid", "", "bound", *rest) for rest in (("auto", 14.6), (1.0, 13.4))),
+    *(Row("openb", "openb64", "bound", *rest) for rest in (("auto", 6.5), (10.0, 2.5))),
+)
+
+
+class Case(NamedTuple):
+    """A graph, its workers, and the time in ns that a makespan is compared with."""
+
+    graph: TaskGraph
+    workers: list
+    base_ns: int
+
+
+def projects(what: str, above: str) -> Iterator[Case]:
+    """The instances of a set of projects that have a reference."""
+    with open(DATA / "rcpsp" / "rcpsp_reference.csv", newline="") as file:
+        known = {row["instance"]: row for row in csv.DictReader(file) if row["set"] == what}
+    with tarfile.open(DATA / "rcpsp" / f"{what}.tar.gz") as files, tempfile.TemporaryDirectory() as folder:
+        for member in files:
+            row = known.get(Path(member.name).stem)
+            if not member.isfile() or row is None:
+                continue
+            files.extract(member, folder, filter="data")
+            job = load(os.path.join(folder, member.name))
+            base = int(row["best_ub"] if above == "best known" else row["cpm_lb"])
+            yield Case(TaskGraph(job.tasks), list(job.workers), base * NS)
+
+
+def cases_of(what: str, cluster: str, above: str) -> list[Case]:
+    if above != "bound":
+        return list(projects(what, above))
+    return [Case(one.graph, one.workers, one.bound_ns) for one in instances(what, cluster) if one.bound_ns]
+
+
+CASES: list[Case] = []  # of the row that is being measured; children inherit it
+
+
+def measure(at: int, budget: float | int | str) -> tuple[float, float]:
+    """The deviation of one plan in percent, and the seconds that it took."""
+    case = CASES[at]
+    began = time.perf_counter()
+    if isinstance(budget, str):
+        plan = fastsched.schedule(case.graph, case.workers, rank="auto", fit="auto")
+    elif isinstance(budget, int):
+        plan = fastsched.schedule(case.graph, case.workers, optimize=Optimize(schedules=budget, seed=SEED))
+    else:
+        plan = fastsched.schedule(case.graph, case.workers, optimize=Optimize(seconds=budget, seed=SEED))
+    took = time.perf_counter() - began
+    plan.validate()
+    assert plan.all_completed
+    return 100 * (plan.plan.makespan_ns / case.base_ns - 1), took
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose name or cost has this text")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="instances at a time (default: 1)")
+    parser.add_argument("--write", metavar="FILE", help="the table as Markdown into this file as well")
+    arguments = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"skipped: there is no {DATA}; set FASTSCHED_DATA")
+        return 0
+    lines = ["| set | instances | above the | with | at most | is | seconds a plan |", "|---|---|---|---|---|---|---|"]
+    print("\n".join(lines), flush=True)
+    missed, loaded = 0, ("", "", "")
+    for row in ROWS:
+        if arguments.only and not any(text in f"{row.name}, {row.cost}" for text in arguments.only):
+            continue
+        if loaded != (row.what, row.cluster, row.above):
+            CASES[:] = cases_of(row.what, row.cluster, row.above)
+            loaded = row.what, row.cluster, row.above
+        with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
+            measured = pool.starmap(measure, [(at, row.budget) for at in range(len(CASES))], chunksize=1)
+        deviation, took = (sum(column) / len(measured) for column in zip(*measured))
+        miss = "" if deviation <= row.limit else " (missed)"
+        missed += bool(miss)
+        lines.append(
+            f"| {row.name} | {len(measured)} | {row.above} | {row.cost} | {row.limit:g} | {deviation:.3f}{miss} "
+            f"| {took:.4f} |"
+        )
+        print(lines[-1], flush=True)
+    if arguments.write:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+        head = [
+            "# How good plans are",
+            "",
+            "Average deviations in percent, every schedule validated, one thread an instance, by "
+            f"`python bench/quality.py` on commit {commit.stdout.strip()}, Python {platform.python_version()}.",
+            "",
+        ]
+        Path(arguments.write).write_text("\n".join([*head, *lines, ""]))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
