@@ -105,7 +105,8 @@ cdef inline void steps_take(
     i = at
     while i < n_steps[0] and time[i] < start + duration:
         i += 1
-    steps_split(time, free, n_steps, n_words, i - 1, start + duration)
+    if i == n_steps[0] or time[i] > start + duration:
+        steps_split(time, free, n_steps, n_words, i - 1, start + duration)
     while time[at] < start + duration:
         for k in range(n_words):
             free[at * n_words + k] -= need[k]

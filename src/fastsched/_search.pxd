@@ -46,6 +46,8 @@ cdef class Search:
     cdef int32_t[::1] order                 # n, the tasks by their keys
     cdef int32_t[::1] scratch               # n, of the sort
     cdef int32_t[::1] stack                 # n, tasks that wait for those before them
+    cdef int64_t[::1] seen                  # n + 1, of each on the stack, how many of those before it are placed
+    cdef int64_t[::1] earliest              # n + 1, and when the last of these ends
     cdef uint8_t[::1] placed                # n
 
     # the populations, one for each direction

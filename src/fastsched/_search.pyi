@@ -56,10 +56,11 @@ class Search:
         Raises ValueError for a size below 2.
         """
 
-    def add(self, start: Int64s) -> None:
+    def add(self, start: Int64s, n_schedules: int) -> None:
         """Take a schedule that is known into the first population, by its starts (n,) in units, justified.
 
-        To be called before `advance`. Once the population is full, or the bound met, it is without effect.
+        That takes two schedules, of `n_schedules` in all. To be called before `advance`. Where these are not there, the
+        population is full, or the bound met, it is without effect.
         """
 
     def advance(self, n_schedules: int) -> bool:

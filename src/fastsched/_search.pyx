@@ -31,6 +31,7 @@ GRID_UNITS = 8192               # a horizon of more units has steps
 
 cdef enum:
     TICK_BITS = 13              # of the ticks of the least that a makespan may be
+    MOST_TICK_BITS = 24         # of all durations one after the other: keys are some 50 times as far apart
     LOOKED_AT = 1 << 16         # ticks in which a window is chosen
     KNOWN_BITS = 16             # of the table of orders that were tried
     WINDOW_LEAST = 61           # parts of 1024 of the makespan: how wide a window is
@@ -77,6 +78,7 @@ cdef class Search:
         self.key, self.order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
         self.scratch, self.stack = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
         self.placed = np.zeros(n, dtype=np.uint8)
+        self.seen, self.earliest = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
         self.begin, self.finish = np.zeros((2, size, n), dtype=np.int32), np.zeros((2, size, n), dtype=np.int32)
         self.length = np.full((2, size), INT64_MAX, dtype=np.int64)
         self.lateness = np.full((2, size), INT64_MAX, dtype=np.int64)
@@ -136,18 +138,19 @@ cdef class Search:
                             chain[direction, self.before[direction, k]] + self.duration[self.before[direction, k]],
                         )
                     longest = max(longest, chain[direction, task] + self.duration[task])
-        self.shift = max(0, int(max(horizon // max(self.n_workers, 1), longest)).bit_length() - TICK_BITS)
+        least = max(horizon // max(self.n_workers, 1), longest)
+        self.shift = max(0, int(least).bit_length() - TICK_BITS, int(horizon).bit_length() - MOST_TICK_BITS)
         self.latest = ((longest - chain_array[::-1]) >> self.shift).astype(np.int32)
 
     # ------------------------------------------------------------ doors
 
-    def add(self, start):
+    def add(self, start, n_schedules):
         """Put a schedule that is known into the first population. See the .pyi."""
         cdef int64_t length = 0
         cdef int32_t i
-        if self.n_made == self.size or self.best <= self.bound or self.stopped:
+        self.limit = n_schedules
+        if self.n_made == self.size or self._over() or self.n_schedules + 2 > n_schedules or not self.n_tasks:
             return
-        self.limit = INT64_MAX
         self.start.base[:] = start
         for i in range(self.n_tasks):
             length = max(length, self.start[i] + self.duration[i])
@@ -159,8 +162,9 @@ cdef class Search:
     def advance(self, n_schedules):
         """Generate schedules, so many in all since the beginning, or until the bound is met. See the .pyi."""
         self.limit = n_schedules
-        with nogil:
-            self._go_on()
+        if self.n_tasks:
+            with nogil:
+                self._go_on()
         return self.best > self.bound
 
     def stop(self):
@@ -232,7 +236,7 @@ cdef class Search:
     cdef int64_t _generate(self, int direction) noexcept nogil:
         # In: an order. Out: the makespan, INT64_MAX if it was stopped; `start` and `worker` in the time of the direction.
         cdef int32_t i, task, first, height, w
-        cdef int64_t k, earliest, length = 0
+        cdef int64_t k, length = 0
         self.filled = 0
         if not self.gridded:
             for w in range(self.n_workers):
@@ -247,25 +251,30 @@ cdef class Search:
             if self.stopped:
                 return INT64_MAX            # of a schedule that is not whole
             self.stack[0] = self.order[i]
+            self.seen[0], self.earliest[0] = 0, 0
             height = 1 - self.placed[self.order[i]]
             while height:
                 task = self.stack[height - 1]
-                earliest = 0
                 first = -1
-                for k in range(self.before_ptr[direction, task], self.before_ptr[direction, task + 1]):
-                    if not self.placed[self.before[direction, k]]:
-                        first = self.before[direction, k]
+                for k in range(
+                    self.before_ptr[direction, task] + self.seen[height - 1], self.before_ptr[direction, task + 1]
+                ):
+                    first = self.before[direction, k]
+                    if not self.placed[first]:
                         break
-                    earliest = max(
-                        earliest, self.start[self.before[direction, k]] + self.duration[self.before[direction, k]]
+                    self.earliest[height - 1] = max(
+                        self.earliest[height - 1], self.start[first] + self.duration[first]
                     )
+                    first = -1
                 if first >= 0:
+                    self.seen[height - 1] = k - self.before_ptr[direction, task]
                     self.stack[height] = first
+                    self.seen[height], self.earliest[height] = 0, 0
                     height += 1
                     continue
                 height -= 1
                 self.placed[task] = 1
-                self._place(task, earliest)
+                self._place(task, self.earliest[height])
                 length = max(length, self.start[task] + self.duration[task])
         self.n_schedules += 1
         if length < self.best:
@@ -302,6 +311,9 @@ cdef class Search:
         if self.n_steps[best] + 2 > self.room:
             with gil:
                 self._make_room()
+            if self.n_steps[best] + 2 > self.room:
+                self.stopped = True         # there is no memory
+                return
         steps_take(
             &self.step_time[best * self.room], &self.step_free[best * self.room * self.n_words], &self.n_steps[best],
             self.n_words, need, self.duration[task], soonest, best_at,

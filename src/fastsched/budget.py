@@ -26,7 +26,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def read_budget(arguments: Any, progress: PlanProgress) -> Optimize | None:
-    """What the search may cost; None where none was asked for. ValueError where the options do not belong together."""
+    """What the search may cost; None where none was asked for. Ends the program where the options make no sense."""
     if arguments.optimize is None and arguments.schedules is None:
         if arguments.target_gap is not None:
             arguments.parser.error("argument --target-gap: it ends a search: say --optimize or --schedules too")
@@ -35,14 +35,17 @@ def read_budget(arguments: Any, progress: PlanProgress) -> Optimize | None:
         arguments.parser.error("argument --plan: a plan is followed as it is; leave out --optimize and --schedules")
     if arguments.schedules == 0:
         arguments.parser.error("argument --schedules: at least 1 is wanted")
-    return Optimize(
-        seconds=arguments.optimize,
-        schedules=arguments.schedules,
-        target_gap=arguments.target_gap or 0.0,
-        seed=arguments.seed,
-        threads=arguments.threads,
-        on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
-    )
+    try:
+        return Optimize(
+            seconds=arguments.optimize,
+            schedules=arguments.schedules,
+            target_gap=arguments.target_gap or 0.0,
+            seed=arguments.seed,
+            threads=arguments.threads,
+            on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
+        )
+    except ValueError as error:
+        arguments.parser.error(str(error))
 
 
 def _tell(so_far: Progress) -> str:

@@ -66,6 +66,7 @@ __all__ = ["main"]
 COMPLETED, TASK_FAILED, BAD_INPUT, OUR_BUG, DISK_FAILED, OUT_OF_TIME, INTERRUPTED, CLOSED_PIPE = (
     0, 1, 2, 70, 74, 75, 130, 141,
 )  # fmt: skip
+NOT_VARIED = ("optimize", "schedules", "target_gap", "plan", "save", "html", "trace", "plot")
 AS_BEFORE = object()  # what a retry does after failures, where it is not told
 INHERITED = ("engine", "lease", "grace", "containment", "output_cap", "replan")  # by a run that is taken up
 
@@ -521,7 +522,12 @@ def only_here(arguments: argparse.Namespace) -> None:
 def do_plan(arguments: argparse.Namespace) -> int:
     """`fastsched plan`: read, plan, print."""
     check_pictures(arguments, arguments.file, arguments.workers)
+    if arguments.save and os.path.exists(arguments.save) and os.path.samefile(arguments.save, arguments.file):
+        arguments.parser.error(f"argument --save: {arguments.save} is the job file itself; name another one")
     if getattr(arguments, "vary", None):
+        for name in NOT_VARIED:
+            if getattr(arguments, name) is not None:
+                arguments.parser.error(f"argument --vary: it makes many plans; leave out --{name.replace('_', '-')}")
         job = load(arguments.file)
         picked = pick_workers(arguments, job)
         return do_vary(arguments, job, [this_machine()] if picked is None else picked)

@@ -22,9 +22,12 @@ __all__ = ["SEARCH", "Found", "Optimize", "Progress", "few_schedules", "improve"
 
 LOOK_S = 0.05  # between two looks at how far it has come
 NONE_YET = 2**63 - 1
+MOST_LOOKS = 10**6  # at a profile, for a schedule, at the most
 AT_ONCE = 10**5  # tasks to be placed, in some milliseconds: no thread is begun for so few
 FEW = 100  # schedules that are generated in the time of some passes, on one worker in few units of time
 NS = 1_000_000_000
+MOST_NS = 2.0**60
+LONG_S, LONG_SCHEDULES = 1.0, 20_000  # of a search that is worth the bounds that take longest
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
@@ -108,6 +111,13 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
+def _bound_for(plan: Plan, budget: Optimize) -> int:
+    """The best bound in ns of those that cost little beside the search."""
+    if (budget.seconds or 0) >= LONG_S or (budget.schedules or 0) >= LONG_SCHEDULES:
+        return plan.lower_bound_ns
+    return plan.bound.ns if budget.schedules != FEW else max(plan.bounds_ns.values())
+
+
 class Found(NamedTuple):
     """The best schedule: start (n,) in ns and worker (n,), None where none was generated in time; and how many were."""
 
@@ -123,9 +133,10 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
     graph, capacity = plan._graph, plan._capacity
+    if float(graph.duration.sum(dtype=np.float64)) * (np.count_nonzero(graph.duration == 0) + 1) >= MOST_NS:
+        return plan  # whole numbers of 64 bits would not do
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
-    quick = budget == few_schedules(graph, len(capacity))  # for which the better bounds take too long
-    bound = 0 if len(done) < len(graph) else max(plan.bounds_ns.values()) if quick else plan.bound.ns
+    bound = 0 if len(done) < len(graph) else _bound_for(plan, budget)
     if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
         return plan
     found = search(
@@ -150,9 +161,17 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
 
 
 def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
-    """A search that costs no more than some passes, for a project on one worker; None where it would cost more."""
-    horizon = int(graph.duration.sum()) // (int(np.gcd.reduce(graph.duration)) or 1) if len(graph) else 0
-    return Optimize(schedules=FEW) if n_workers == 1 and horizon <= GRID_UNITS else None
+    """A search that costs no more than some passes, for a project on one worker.
+
+    None where it would cost more, or where there are priorities, which it would not look at.
+    """
+    n, duration = len(graph), graph.duration
+    if n_workers != 1 or not 0 < n <= AT_ONCE // FEW or (graph.priority != graph.priority[0]).any():
+        return None
+    if _moments(graph.duration, graph.demand).any():
+        return None
+    horizon = float(duration.sum(dtype=np.float64)) / (int(np.gcd.reduce(duration)) or 1)
+    return Optimize(schedules=FEW) if horizon <= GRID_UNITS and n * horizon <= MOST_LOOKS else None
 
 
 def _part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
@@ -200,11 +219,11 @@ def search(
     unit = int(np.gcd.reduce(duration)) or 1 if len(duration) else 1
     # Who takes no time needs room all the same: a moment, of which all together are shorter than a unit. Rounding
     # starts down to units afterwards takes them away, and lets nobody overlap who did not before.
-    is_moment = (duration == 0) & demand.any(axis=1)
+    is_moment = _moments(duration, demand)
     moments = int(is_moment.sum()) + 1
     enough = -(-max(bound, int(bound * (1 + budget.target_gap))) // unit)
-    share = -(-budget.schedules // budget.threads) if budget.schedules is not None else MOST_SCHEDULES
-    expected = share if budget.schedules is not None else _schedules_in(budget, len(duration), len(capacity))
+    shares = _shares_of(budget)
+    expected = shares[0] if budget.schedules is not None else _schedules_in(budget, len(duration), len(capacity))
     searches = [
         Search(
             order=order,
@@ -221,8 +240,9 @@ def search(
         )
         for thread in range(budget.threads)
     ]
-    crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], share)
-    if budget == Optimize(schedules=share) and share * len(duration) <= AT_ONCE:
+    crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], shares)
+    at_once = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
+    if at_once and budget == Optimize(schedules=budget.schedules, seconds=None, seed=budget.seed):
         crew.work_here()
     else:
         crew.work(budget, lambda best: best // moments * unit / NS, bound / NS)
@@ -232,6 +252,19 @@ def search(
         return Found(None, None, made)
     start, worker = best.schedule()
     return Found(start // moments * unit, worker, made)
+
+
+def _moments(duration: Int64s, demand: Int32s) -> npt.NDArray[np.bool_]:
+    """Which tasks take no time, and need something all the same."""
+    return (duration == 0) & demand.any(axis=1)
+
+
+def _shares_of(budget: Optimize) -> list[int]:
+    """The schedules of each thread."""
+    if budget.schedules is None:
+        return [MOST_SCHEDULES] * budget.threads
+    each, rest = divmod(budget.schedules, budget.threads)
+    return [each + (thread < rest) for thread in range(budget.threads)]
 
 
 def population_for(schedules: int, n_tasks: int) -> int:
@@ -249,18 +282,19 @@ def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
 class _Crew:
     """Searches side by side, a thread each, and somebody who looks at the clock."""
 
-    def __init__(self, searches: list[Search], starts: list[Int64s], share: int) -> None:
-        self._searches, self._starts, self._share = searches, starts, share
+    def __init__(self, searches: list[Search], starts: list[Int64s], shares: list[int]) -> None:
+        self._searches, self._starts, self._shares = searches, starts, shares
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
     def work(self, budget: Optimize, seconds_of: Callable[[int], float], bound: float) -> None:
         """Begin, wait for the end, tell how far it has come. No thread is left when it returns."""
         began = time.perf_counter()
-        threads = [threading.Thread(target=self._search, args=(one,), daemon=True) for one in self._searches]
-        for thread in threads:
-            thread.start()
+        work = zip(self._searches, self._shares)
+        threads = [threading.Thread(target=self._search, args=args, daemon=True) for args in work]
         try:
+            for thread in threads:
+                thread.start()
             left = len(threads)
             while left:
                 spent = time.perf_counter() - began
@@ -269,8 +303,8 @@ class _Crew:
                 rest = LOOK_S if budget.seconds is None else min(LOOK_S, budget.seconds - spent)
                 left -= self._ended.acquire(timeout=rest)
                 best = min(one.best for one in self._searches)
-                if any(one.best <= one.bound for one in self._searches):
-                    break
+                if budget.seconds is not None and any(one.best <= one.bound for one in self._searches):
+                    break  # else each ends by itself, for what all find is to be the same every time
                 if budget.on_progress is not None and best < NONE_YET:
                     made = sum(one.n_schedules for one in self._searches)
                     budget.on_progress(Progress(seconds_of(best), bound, made, time.perf_counter() - began))
@@ -280,22 +314,23 @@ class _Crew:
             for one in self._searches:
                 one.stop()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
         if self._errors:
             raise self._errors[0]
 
     def work_here(self) -> None:
         """The same in this thread, to the end."""
-        for one in self._searches:
-            self._search(one)
+        for one, share in zip(self._searches, self._shares):
+            self._search(one, share)
         if self._errors:
             raise self._errors[0]
 
-    def _search(self, one: Search) -> None:
+    def _search(self, one: Search, share: int) -> None:
         try:
             for start in self._starts:
-                one.add(start)
-            one.advance(self._share)
+                one.add(start, share)
+            one.advance(share)
         except BaseException as error:
             self._errors.append(error)
         finally:

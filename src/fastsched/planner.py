@@ -24,7 +24,7 @@ from .guide import Guide, Route
 from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
-from .optimize import Optimize, few_schedules, improve
+from .optimize import SEARCH, Optimize, few_schedules, improve
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
@@ -118,10 +118,11 @@ class TaskGraph(CompiledGraph):
             )
         few = few_schedules(self, len(table)) if plain and rank == AUTO else None
         if optimize is not None:
-            made = self._begin(passes, table, rank, fit)
+            made = self._begin(passes, table, rank, fit, few_schedules(self, len(table)))
             made = self._improve(made, passes, table, policy, Optimize.of(optimize))
         elif few is not None:
-            made = self._improve(passes.plan(*PAIRS[0]), passes, table, policy, few)
+            first = passes.plan(PAIRS[0][0], PAIRS[0][1] if fit == AUTO else fit)
+            made = self._improve(first, passes, table, policy, few)
         elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
@@ -160,24 +161,27 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
-    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str) -> Plan:
+    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str, few: Optimize | None) -> Plan:
         """What a search begins with: the best plan of those of `auto` and by the pair that was asked for."""
         pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
         plans = [best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True) for pair in pairs]
+        if few is not None:
+            plans.append(improve(passes.plan(*PAIRS[0]), few))
         return min(plans, key=lambda plan: plan.makespan_ns)
 
     def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, budget: Optimize) -> Plan:
         """The plan, or a shorter one that is found within the budget."""
         better = improve(made, budget)
-        if better is made:
+        if better is made and made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
         made = better
 
         def replay() -> Replay:
-            order = made.order
+            order, fit = made.order, made.fit
             if order is None:
                 order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
-            return make_replay(self, table, rank=place_in(order), fit=FITS[0], policy=policy)
+                fit = FITS[0]
+            return make_replay(self, table, rank=place_in(order), fit=fit, policy=policy)
 
         made.make_replay = replay
         return made
