@@ -299,15 +299,6 @@ def test_a_makespan_is_a_multiple_of_what_all_durations_are():
     assert plan.plan.bounds_ns["cpu_millicores"] == 9 * NS and plan.lower_bound == 12 == plan.makespan
 
 
-def test_a_bound_that_a_search_has_proved_is_taken():
-    tasks = [Task(f"t{i}", "x", (), 1, 0, duration=seconds) for i, seconds in enumerate((3, 20, 5, 11))]
-    plan = schedule([*tasks, Task("last", "x", ["t0", "t2"], 1, 0, duration=3)], [Worker("v", 1, 1), Worker("w", 1, 1)])
-    assert plan.lower_bound == 21 and plan.makespan == 22 and plan.gap == 1 / 21
-    plan.plan.proved_ns = 22 * NS
-    assert plan.lower_bound == 22 and plan.gap == 0 and plan.bound_by == "search"
-    assert plan.bottleneck.kind == "resource"
-
-
 def test_tasks_that_ran_where_there_is_no_room_for_them_now_are_bound_by_their_chains():
     plan = schedule([Task("a", "x", duration=2), Task("b", "x", ["a"], duration=3)], [Worker("w", 1, 512)])
     plan.plan._capacity[:] = 0  # as in a run, of whose workers the last is known

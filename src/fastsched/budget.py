@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from .asked import seconds, share, whole
 from .gantt import show_seconds
@@ -25,16 +24,17 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_budget(arguments: Any, progress: PlanProgress) -> Optimize | None:
+def read_budget(arguments: argparse.Namespace, progress: PlanProgress) -> Optimize | None:
     """What the search may cost; None where none was asked for. Ends the program where the options make no sense."""
+    parser: argparse.ArgumentParser = arguments.parser
     if arguments.optimize is None and arguments.schedules is None:
         if arguments.target_gap is not None:
-            arguments.parser.error("argument --target-gap: it ends a search: say --optimize or --schedules too")
+            parser.error("argument --target-gap: it ends a search: say --optimize or --schedules too")
         return None
     if arguments.plan:
-        arguments.parser.error("argument --plan: a plan is followed as it is; leave out --optimize and --schedules")
+        parser.error("argument --plan: a plan is followed as it is; leave out --optimize and --schedules")
     if arguments.schedules == 0:
-        arguments.parser.error("argument --schedules: at least 1 is wanted")
+        parser.error("argument --schedules: at least 1 is wanted")
     try:
         return Optimize(
             seconds=arguments.optimize,
@@ -45,7 +45,7 @@ def read_budget(arguments: Any, progress: PlanProgress) -> Optimize | None:
             on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
         )
     except ValueError as error:
-        arguments.parser.error(str(error))
+        parser.error(str(error))
 
 
 def _tell(so_far: Progress) -> str:

@@ -530,7 +530,9 @@ def do_plan(arguments: argparse.Namespace) -> int:
                 arguments.parser.error(f"argument --vary: it makes many plans; leave out --{name.replace('_', '-')}")
         job = load(arguments.file)
         picked = pick_workers(arguments, job)
-        return do_vary(arguments, job, [this_machine()] if picked is None else picked)
+        workers = [this_machine()] if picked is None else picked
+        graph, _ = put_in(*read_both(TaskGraph, job.tasks, workers), look_back(arguments, job))
+        return do_vary(arguments, job.name, graph, workers)
     began = time.perf_counter()
     with short_warnings(), PlanProgress() as progress:
         progress.say(f"reading {show_name(arguments.file)}")

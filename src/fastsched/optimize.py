@@ -256,7 +256,8 @@ def search(
 
 def _moments(duration: Int64s, demand: Int32s) -> npt.NDArray[np.bool_]:
     """Which tasks take no time, and need something all the same."""
-    return (duration == 0) & demand.any(axis=1)
+    found: npt.NDArray[np.bool_] = (duration == 0) & demand.any(axis=1)
+    return found
 
 
 def _shares_of(budget: Optimize) -> list[int]:

@@ -73,7 +73,6 @@ class Plan:
         state, reason uint8: the core's codes. cause int32: for a task that was skipped, the failed
             task at the root; else -1.
         log: columns task, worker, attempt, start, end, reason of the attempts that did not complete.
-        proved_ns int: a lower bound of the makespan that whoever made the plan has proved; 0 if none.
         terms: what it was made under, as far as that is known: `validate` holds it to them.
         rank, fit: by which it was made; `schedule()` makes the same plan by them. "search" where one found it; ""
             for what was not planned.
@@ -88,14 +87,13 @@ class Plan:
         columns: Mapping[str, Any],
         log: Mapping[str, Any],
         *,
-        proved_ns: int = 0,
         terms: Terms | None = None,
         rank: str = "",
         fit: str = "",
     ) -> None:
         self.rank, self.fit, self.n_tried, self.n_schedules = rank, fit, 1, 0
         self._graph = graph
-        self.proved_ns, self.terms = proved_ns, terms
+        self.terms = terms
         self._capacity = capacity
         self.start_ns: Int64s = np.ascontiguousarray(columns["start"])
         self.end_ns: Int64s = np.ascontiguousarray(columns["end"])
@@ -194,8 +192,8 @@ class Plan:
 
     @property
     def lower_bound_ns(self) -> int:
-        """The best lower bound that is known: `bound`, what the windows of tasks prove, or `proved_ns`."""
-        return max(self._narrowed_ns, self.proved_ns)
+        """The best lower bound that is known: `bound`, or what the windows of tasks prove."""
+        return self._narrowed_ns
 
     @property
     def lower_bound(self) -> float:
@@ -213,11 +211,9 @@ class Plan:
         """What the lower bound comes from.
 
         `critical path`, the name of a resource, `tasks apart` (of which no two fit a worker together), `windows` (those
-        in which tasks have to run, which a shorter makespan would leave too narrow), or `search`.
+        in which tasks have to run, which a shorter makespan would leave too narrow).
         """
         bound = self.bound
-        if self.proved_ns > self._narrowed_ns:
-            return "search"
         if self._narrowed_ns > bound.ns:
             return "windows"
         if bound.resource >= 0:
@@ -395,7 +391,7 @@ class _Outcome(Pictured, dict[str, TaskStatus]):
             reason_names=["", *map(str, Reason)],
             critical=plan.critical_path,
             makespan_ns=plan.makespan_ns,
-            bounds_ns=plan.bounds_ns,
+            bounds_ns=plan.bounds_ns | {plan.bound_by: plan.lower_bound_ns},
         )
 
 
@@ -425,7 +421,7 @@ class Schedule(_Outcome):
 
     @property
     def bound_by(self) -> str:
-        """What the lower bound comes from: `critical path`, a resource, `tasks apart`, `windows` or `search`."""
+        """What the lower bound comes from: `critical path`, a resource, `tasks apart` or `windows`."""
         return self.plan.bound_by
 
     @property
@@ -437,7 +433,7 @@ class Schedule(_Outcome):
     def bottleneck(self) -> Bottleneck | None:
         """What keeps it from being shorter, and when; None where there is nothing to do.
 
-        It is the proof of the best bound that can be told so; one by windows or a search is in `lower_bound` alone.
+        It is the proof of the best bound that can be told so; one by windows is in `lower_bound` alone.
         """
         return find_bottleneck(self.plan, self.plan.bound, self.task_ids, self.worker_ids)
 

@@ -1,6 +1,6 @@
 """`schedule()`: compile the graph, play the virtual time line, put names on the result.
 
-Virtual time only: nothing is executed and no clock is read.
+Virtual time only: nothing is executed, and no clock is read but by a search that was given seconds (`optimize.py`).
 """
 
 from __future__ import annotations

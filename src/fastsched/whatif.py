@@ -220,13 +220,14 @@ def do_size(arguments: argparse.Namespace) -> int:
 # ---------------------------------------------------------------- plan --vary, --spread
 
 
-def do_vary(arguments: argparse.Namespace, job: Job, workers: Sequence[Worker | Mapping[str, Any]]) -> int:
+def do_vary(
+    arguments: argparse.Namespace, name: str, graph: TaskGraph, workers: Sequence[Worker | Mapping[str, Any]]
+) -> int:
     """`fastsched plan --vary`."""
     if arguments.spread is not None:
         arguments.parser.error("argument --vary: one question at a time: --vary or --spread")
     what, values = arguments.vary
     with PlanProgress() as progress:
-        graph = TaskGraph(job.tasks)
         try:
             answer = vary(
                 graph,
@@ -253,7 +254,7 @@ def do_vary(arguments: argparse.Namespace, job: Job, workers: Sequence[Worker | 
     elif arguments.format == "csv":
         write_csv(rows)
     else:
-        print_variation(job.name, answer, len(graph), columns_of(arguments))
+        print_variation(name, answer, len(graph), columns_of(arguments))
     return TASK_FAILED if all(point.makespan is None for point in answer.points) else COMPLETED
 
 

@@ -1361,13 +1361,6 @@ CORE_MUTATIONS = (
         "of several failed attempts of a task one counts as work",
     ),
     Mutation(
-        "bound-is-the-least",
-        "plan.py",
-        "return max(self._narrowed_ns, self.proved_ns)",
-        "return min(self._narrowed_ns, self.proved_ns)",
-        "the lower bound is not the largest of the bounds",
-    ),
-    Mutation(
         "bound-rounded-down",
         "plan.py",
         "-(-asked // offered)",
