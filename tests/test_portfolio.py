@@ -71,7 +71,7 @@ def test_auto_is_the_best_that_it_tried_and_can_be_made_again(clean):
                 assert badness(best) <= badness(other), f"seed {seed}: {rank}, {fit}"
         else:
             assert not goes_wrong and best.plan.makespan_ns == best.plan.lower_bound_ns, f"seed {seed}"
-    assert len(taken) >= 5, taken
+    assert len(taken) >= min(5, WORLDS // 20), taken  # few worlds show little of it
 
 
 def test_no_more_is_tried_when_the_bound_is_met():
