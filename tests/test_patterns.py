@@ -9,7 +9,7 @@ import pytest
 from fastsched.patterns import shape_of
 
 SHAPES = {
-    "python fit.py --fold 3 --out /tmp/a/fold3.bin": "python fit.py --fold {n} --out {path}.bin",
+    "python fit.py --fold 3 --out /data/a/fold3.bin": "python fit.py --fold {n} --out {path}.bin",
     "python3 -u scripts/train.py --lr=1e-3 --seed=42": "python3 -u train.py --lr={n} --seed={n}",
     "sort -u data.csv > clean.csv": "sort -u {path}.csv > {path}.csv",
     "curl -sO https://example.org/data.tar.gz": "curl -sO {path}.tar.gz",

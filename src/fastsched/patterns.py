@@ -1,6 +1,6 @@
 """Commands with their arguments abstracted: two that have one shape do the same work on other things.
 
-The shape of `python fit.py --fold 3 --out /tmp/f3.bin` is `python fit.py --fold {n} --out {path}.bin`: programs, the
+The shape of `python fit.py --fold 3 --out /data/f3.bin` is `python fit.py --fold {n} --out {path}.bin`: programs, the
 script that an interpreter runs, options and plain words stay; numbers, dates, hashes and paths become what kind of
 thing they are. A path keeps its endings, for what is done to a `.csv` and to a `.bam` differs. Text in, text out; it
 is a guess that is always the same, and no shell: quotes and variables are letters like others.

@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -314,7 +315,7 @@ def do_compare(arguments: argparse.Namespace) -> int:
     several = len(arguments.files) > 1
     with short_warnings(), PlanProgress() as progress:
         for name in arguments.files:
-            progress.tell(lambda name=name: f"reading {name}")  # type: ignore[misc]
+            progress.tell(partial("reading {}".format, name))
             saved = read_saved(name)
             if saved is not None:
                 plans[unused(name, plans)] = saved
@@ -325,7 +326,7 @@ def do_compare(arguments: argparse.Namespace) -> int:
                 way = read_try(arguments, words)
                 told = words if arguments.tries else f"{way.rank} {way.fit}"
                 label = unused(f"{name}: {told}" if several else told, plans)
-                progress.tell(lambda label=label: f"planning {label}")  # type: ignore[misc]
+                progress.tell(partial("planning {}".format, label))
                 plans[label] = schedule(graph, workers_of(arguments, way, job), rank=way.rank, fit=way.fit)
     comparison = compare(plans, prices=prices_of(arguments))
     if arguments.format == "human":
@@ -358,14 +359,24 @@ def unused(name: str, taken: Mapping[str, object]) -> str:
     return free
 
 
+class TryParser(argparse.ArgumentParser):
+    """Reads the words of a --try, and says what is wrong with them through the parser of the command."""
+
+    def __init__(self, words: str, outer: argparse.ArgumentParser) -> None:
+        super().__init__(prog="--try", add_help=False, allow_abbrev=False, usage="--try 'OPTIONS'")
+        self._words, self._outer = words, outer
+
+    def error(self, message: str) -> NoReturn:
+        self._outer.error(f"argument --try: {self._words!r}: {message}")
+
+
 def read_try(arguments: argparse.Namespace, words: str) -> argparse.Namespace:
     """One way to plan, as the options of `plan` say it; `rank=fifo` is as good as `--rank fifo`."""
-    parser = argparse.ArgumentParser(prog="--try", add_help=False, allow_abbrev=False, usage="--try 'OPTIONS'")
+    parser = TryParser(words, arguments.parser)
     parser.add_argument("--rank", choices=[*RANKS, AUTO], default="critical-path")
     parser.add_argument("--fit", choices=(*FITS, AUTO), default="most-free")
     parser.add_argument("--workers")
     parser.add_argument("-w", dest="shapes", action="extend", nargs="+", type=arguments.read_shape)
-    parser.error = lambda message: arguments.parser.error(f"argument --try: {words!r}: {message}")  # type: ignore[method-assign]
     try:
         split = shlex.split(words)
     except ValueError as error:

@@ -7,6 +7,7 @@ is to be seen (`scene`), or one way to show it each; none knows how a plan was m
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from .files import write_file
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Pictured"]
 
 
-class Pictured:
+class Pictured(ABC):
     """Something that has a `Scene`, and so can be looked at."""
 
+    @abstractmethod
     def _scene(self, title: str) -> Scene:
-        raise NotImplementedError
+        """All that a picture of it shows."""
 
     def plot(
         self,

@@ -6,6 +6,7 @@ figure has lines for are not drawn one by one: rows of neighbouring workers show
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ COLOR_BY = ("group", "status")
 def require_matplotlib() -> None:
     """Raise MissingExtraError where there is none."""
     try:
-        import matplotlib  # noqa: F401
+        importlib.import_module("matplotlib")
     except ImportError:
         raise MissingExtraError("plot", "a plot") from None
 
