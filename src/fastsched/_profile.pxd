@@ -5,7 +5,7 @@
 # subtraction where there is enough, so one comparison answers for all resources of a word.
 #
 # A *grid* has a moment for every unit of time, and is for one worker whose makespan has few units. Moments
-# from `filled` on were not touched: all is free there. *Steps* have a moment only where something changes.
+# from `filled` on were not touched: all is free there, and the first of them says so. *Steps* have a moment only where something changes.
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
 from libc.string cimport memmove
@@ -26,24 +26,33 @@ cdef inline int64_t grid_place(
     uint64_t* grid, int64_t* filled, const uint64_t* all_free, const uint64_t* guard, int n_words,
     const uint64_t* need, int64_t duration, int64_t earliest
 ) noexcept nogil:
-    # Out: the first start from `earliest` on with room for all of the duration; the room is taken.
-    cdef int64_t start = earliest, at = earliest, end = filled[0]
+    # In: a grid in which all is free at `filled`. Out: the first start from `earliest` on with room for all of the duration;
+    # the room is taken.
+    cdef int64_t start = earliest, at = earliest, end = filled[0], stop
     cdef uint64_t need0 = need[0], guard0 = guard[0]
     cdef int k
-    if n_words == 1:
-        while at < end and at < start + duration:
-            if ((grid[at] - need0) & guard0) != guard0:
-                start = at + 1
-            at += 1
-    else:
-        while at < end and at < start + duration:
-            if not enough(&grid[at * n_words], need, guard, n_words):
-                start = at + 1
-            at += 1
-    for at in range(end, start + duration):
-        for k in range(n_words):
-            grid[at * n_words + k] = all_free[k]
-    filled[0] = max(end, start + duration)
+    while at < end and duration > 0:
+        if n_words == 1:                # who has no room anywhere has it at the end
+            while ((grid[at] - need0) & guard0) != guard0:
+                at += 1
+            start = at
+            stop = min(end, start + duration)
+            while at < stop and ((grid[at] - need0) & guard0) == guard0:
+                at += 1
+        else:
+            while not enough(&grid[at * n_words], need, guard, n_words):
+                at += 1
+            start = at
+            stop = min(end, start + duration)
+            while at < stop and enough(&grid[at * n_words], need, guard, n_words):
+                at += 1
+        if at >= stop:
+            break
+    if start + duration > end:
+        for at in range(end, start + duration + 1):
+            for k in range(n_words):
+                grid[at * n_words + k] = all_free[k]
+        filled[0] = start + duration
     for at in range(start, start + duration):
         for k in range(n_words):
             grid[at * n_words + k] -= need[k]

@@ -5,7 +5,7 @@
 # are times shifted down until a makespan has few of them: good enough to put tasks in order.
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 @cython.final
@@ -30,6 +30,9 @@ cdef class Search:
     cdef const double[::1] lane_worth       # K, what one of an amount is worth: 1 / mean of the workers
     cdef const int32_t[:, ::1] latest       # (2, n) ticks, when a task would have to end for the critical path to hold
     cdef int shift                          # a tick is 2**shift units
+    cdef int32_t window_least               # parts of 1024 of the makespan: how wide a window is
+    cdef int32_t window_most
+    cdef int32_t noise                      # parts of 1024 of the critical path: in the orders of the first population
 
     # profiles, one at a time
     cdef uint64_t[::1] grid                 # moments * n_words
@@ -46,9 +49,8 @@ cdef class Search:
     cdef int32_t[::1] order                 # n, the tasks by their keys
     cdef int32_t[::1] scratch               # n, of the sort
     cdef int32_t[::1] stack                 # n, tasks that wait for those before them
-    cdef int64_t[::1] seen                  # n + 1, of each on the stack, how many of those before it are placed
-    cdef int64_t[::1] earliest              # n + 1, and when the last of these ends
-    cdef uint8_t[::1] placed                # n
+    cdef int64_t[::1] end                   # n, units; NEVER = not placed yet
+    cdef int64_t[::1] seen                  # n, of each on the stack, up to where those before it are placed
 
     # the populations, one for each direction
     cdef readonly int32_t size              # P
@@ -82,6 +84,7 @@ cdef class Search:
     cdef void _sort(self) noexcept nogil
     cdef bint _is_known(self, int direction) noexcept nogil
     cdef int64_t _generate(self, int direction) noexcept nogil
+    cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil
     cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil
     cdef double _left_over(self, int32_t worker, int32_t at, int32_t task) noexcept nogil
     cdef void _keep_best(self, int direction, int64_t length) noexcept nogil
@@ -93,6 +96,7 @@ cdef class Search:
     cdef void _justify(self, int32_t member, int direction) noexcept nogil
     cdef void _begin_anew(self) noexcept nogil
     cdef void _make_child(self) noexcept nogil
+    cdef bint _has_twin(self, int direction, int64_t length, int64_t lateness) noexcept nogil
     cdef int32_t _choose_parent(self) noexcept nogil
     cdef void _cross(self, int32_t base) noexcept nogil
     cdef int32_t _ticks_of(self, int32_t member) noexcept nogil

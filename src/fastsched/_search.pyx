@@ -20,7 +20,7 @@ Whoever calls says how many schedules may be generated; what is generated then d
 """
 
 cimport cython
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -28,26 +28,30 @@ import numpy as np
 from ._profile cimport enough, grid_place, steps_find, steps_take
 
 GRID_UNITS = 8192               # a horizon of more units has steps
+SHARE = 0.55                    # the power of the tasks with which shares of the makespan shrink, as was measured
+
+cdef int64_t NEVER = INT64_MAX  # the end of a task that is not placed
 
 cdef enum:
     TICK_BITS = 13              # of the ticks of the least that a makespan may be
     MOST_TICK_BITS = 24         # of all durations one after the other: keys are some 50 times as far apart
     LOOKED_AT = 1 << 16         # ticks in which a window is chosen
     KNOWN_BITS = 16             # of the table of orders that were tried
-    WINDOW_LEAST = 61           # parts of 1024 of the makespan: how wide a window is
+    TUNED_FOR = 120             # tasks: what says so is measured with so many
+    WINDOW_LEAST = 61           # parts of 1024 of the makespan: how wide a window is, with so many tasks
     WINDOW_MOST = 266
     ANYWHERE = 102              # parts of 1024: a window is drawn, not chosen
-    DONORS = 5                  # that are drawn, for the best of them
+    DONORS = 4                  # that are drawn, for the best of them
     OTHER_BASE = 72             # parts of 1024: the base is another than the member whose turn it is
     KEPT_ANYWAY = 256           # parts of 1024 of the children that are not better
-    MUTATED = 20                # parts of 1024 of the tasks, by
+    MUTATED = 600               # parts of 1024 of a task are moved in a child, by
     MUTATION = 51               # parts of 1024 of the makespan at most
     STIRRED = 102               # parts of 1024 of the children: the tasks in some window are put in another order
     STIR_LEAST = 102            # parts of 1024 of the makespan: how wide that is
     STIR_MOST = 307
-    SHAKEN = 50                 # as MUTATED, of a child that was tried before
+    SHAKEN = 50                 # parts of 1024 of the tasks are moved in a child that was tried before
     MEMBER = 3                  # schedules that making one takes at most
-    NOISE = 150                 # parts of 1024 of the critical path: in the orders of the first population
+    NOISE = 150                 # parts of 1024 of the critical path: in the orders of the first population, with so many
     TIE_BITS = 4                # among equal ends, who needs more comes first, in so many bits
     TIES = 16
     WORKS = 1 << 12             # how often the largest work counts
@@ -62,6 +66,10 @@ cdef class Search:
         if size < 2:
             raise ValueError("a population has at least two members")
         self.n_tasks, self.n_workers, self.size, self.bound = n, n_workers, size, bound
+        # Of more tasks a smaller share is in a window, and yet more tasks are.
+        share = (TUNED_FOR / max(n, 1)) ** SHARE
+        self.window_least, self.window_most = min(int(WINDOW_LEAST * share), 512), min(int(WINDOW_MOST * share), 1024)
+        self.noise = min(int(NOISE * share), 1024)
         self.duration = np.ascontiguousarray(duration, dtype=np.int64)
         self.before_ptr = np.stack([dep_ptr, succ_ptr]).astype(np.int64)
         self.before = np.stack([deps, succ]).astype(np.int32)
@@ -77,8 +85,7 @@ cdef class Search:
         self.start, self.worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
         self.key, self.order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
         self.scratch, self.stack = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
-        self.placed = np.zeros(n, dtype=np.uint8)
-        self.seen, self.earliest = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
+        self.end, self.seen = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self.begin, self.finish = np.zeros((2, size, n), dtype=np.int32), np.zeros((2, size, n), dtype=np.int32)
         self.length = np.full((2, size), INT64_MAX, dtype=np.int64)
         self.lateness = np.full((2, size), INT64_MAX, dtype=np.int64)
@@ -235,10 +242,12 @@ cdef class Search:
 
     cdef int64_t _generate(self, int direction) noexcept nogil:
         # In: an order. Out: the makespan, INT64_MAX if it was stopped; `start` and `worker` in the time of the direction.
-        cdef int32_t i, task, first, height, w
-        cdef int64_t k, length = 0
+        cdef int32_t i, w
+        cdef int64_t length = 0
         self.filled = 0
-        if not self.gridded:
+        if self.gridded:
+            memcpy(&self.grid[0], &self.all_free[0], self.n_words * sizeof(uint64_t))
+        else:
             for w in range(self.n_workers):
                 self.n_steps[w] = 1
                 self.step_time[w * self.room] = 0
@@ -246,40 +255,42 @@ cdef class Search:
                     &self.step_free[w * self.room * self.n_words], &self.all_free[w * self.n_words],
                     self.n_words * sizeof(uint64_t),
                 )
-        memset(&self.placed[0], 0, self.n_tasks)
+        for i in range(self.n_tasks):
+            self.end[i] = NEVER
         for i in range(self.n_tasks):
             if self.stopped:
                 return INT64_MAX            # of a schedule that is not whole
-            self.stack[0] = self.order[i]
-            self.seen[0], self.earliest[0] = 0, 0
-            height = 1 - self.placed[self.order[i]]
-            while height:
-                task = self.stack[height - 1]
-                first = -1
-                for k in range(
-                    self.before_ptr[direction, task] + self.seen[height - 1], self.before_ptr[direction, task + 1]
-                ):
-                    first = self.before[direction, k]
-                    if not self.placed[first]:
-                        break
-                    self.earliest[height - 1] = max(
-                        self.earliest[height - 1], self.start[first] + self.duration[first]
-                    )
-                    first = -1
-                if first >= 0:
-                    self.seen[height - 1] = k - self.before_ptr[direction, task]
-                    self.stack[height] = first
-                    self.seen[height], self.earliest[height] = 0, 0
-                    height += 1
-                    continue
-                height -= 1
-                self.placed[task] = 1
-                self._place(task, self.earliest[height])
-                length = max(length, self.start[task] + self.duration[task])
+            if self.end[self.order[i]] == NEVER:
+                length = max(length, self._place_whole(direction, self.order[i]))
         self.n_schedules += 1
         if length < self.best:
             self._keep_best(direction, length)
         return length
+
+    cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil:
+        # In: a task that is not placed. Out: it is, with those before it that were not, in their order; when they all end.
+        cdef int64_t earliest, k, last = 0
+        cdef int32_t height = 1, first
+        self.stack[0], self.seen[0] = task, self.before_ptr[direction, task]
+        while height:
+            task = self.stack[height - 1]
+            earliest = 0
+            for k in range(self.before_ptr[direction, task], self.before_ptr[direction, task + 1]):
+                earliest = max(earliest, self.end[self.before[direction, k]])
+            if earliest < NEVER:
+                height -= 1
+                self._place(task, earliest)
+                self.end[task] = self.start[task] + self.duration[task]
+                last = max(last, self.end[task])
+                continue
+            k = self.seen[height - 1]
+            while self.end[self.before[direction, k]] < NEVER:
+                k += 1
+            first = self.before[direction, k]
+            self.seen[height - 1] = k
+            self.stack[height], self.seen[height] = first, self.before_ptr[direction, first]
+            height += 1
+        return last
 
     cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil:
         # In: a task, all before it placed. Out: it starts as early as any worker has room for it, on the one of these on
@@ -395,7 +406,7 @@ cdef class Search:
         if self.n_made > 1 or self.n_eras:
             for i in range(self.n_tasks):
                 noise = max(noise, self.latest[direction, i])
-            noise = noise * NOISE >> 10
+            noise = <int32_t>(<int64_t>noise * self.noise >> 10)
         for i in range(self.n_tasks):
             self.key[i] = 4 * self.latest[direction, i] + (self._below(4 * noise) if noise else 0)
         self._sort()
@@ -440,7 +451,7 @@ cdef class Search:
         if self._happens(OTHER_BASE):
             base = self._choose_parent()
         self._cross(base)
-        self._mutate(MUTATED, MUTATION)
+        self._mutate(MUTATED // self.n_tasks, MUTATION)
         if self._happens(STIRRED):
             self._stir()
         self._break_ties()
@@ -452,11 +463,21 @@ cdef class Search:
         if self.stopped:
             return
         lateness = self._sum_ends()
-        if self._better(length, lateness, child, self.at) or self._happens(KEPT_ANYWAY):
+        if not self._has_twin(child, length, lateness) and (
+            self._better(length, lateness, child, self.at) or self._happens(KEPT_ANYWAY)
+        ):
             self._keep(child, self.at, length, lateness)
         self.n_idle += 1
         if length < self.shortest:
             self.shortest, self.n_idle = length, 0
+
+    cdef bint _has_twin(self, int direction, int64_t length, int64_t lateness) noexcept nogil:
+        # Out: whether another member is as long and as late: likely the same schedule.
+        cdef int32_t i
+        for i in range(self.size):
+            if i != self.at and length == self.length[direction, i] and lateness == self.lateness[direction, i]:
+                return True
+        return False
 
     cdef int32_t _choose_parent(self) noexcept nogil:
         # Out: the better of two members that are drawn.
@@ -468,7 +489,7 @@ cdef class Search:
     cdef void _cross(self, int32_t base) noexcept nogil:
         # Out: keys for the other direction: the order of the base, but within a window that of a donor.
         cdef int d = self.direction
-        cdef int32_t most = WINDOW_LEAST + self._below(WINDOW_MOST - WINDOW_LEAST), width, group
+        cdef int32_t most = self.window_least + self._below(self.window_most - self.window_least), width, group
         cdef int32_t donor = base, window = 0, other, begins, i
         cdef int64_t gain, best = INT64_MIN
         for i in range(DONORS):

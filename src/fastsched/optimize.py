@@ -271,7 +271,7 @@ def _shares_of(budget: Optimize) -> list[int]:
 def population_for(schedules: int, n_tasks: int) -> int:
     """Members of a population that pay for so many schedules of so many tasks, as was measured on PSPLIB."""
     members = 8 * (min(schedules, 10**9) / 1000) ** 0.45 * (120 / max(n_tasks, 1)) ** 0.3
-    return int(min(max(members, SMALLEST, 400 / max(n_tasks, 30)), LARGEST))
+    return int(min(max(members, SMALLEST, 650 / max(n_tasks, 30)), LARGEST))
 
 
 def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
