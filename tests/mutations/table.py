@@ -755,7 +755,7 @@ CORE_MUTATIONS = (
     Mutation(
         "auto-never-stops",
         "portfolio.py",
-        "        if best.makespan_ns <= bound:\n            break",
+        "        if best.makespan_ns <= bound or not go_on():\n            break",
         "        pass",
         "auto goes on when no plan can be shorter",
     ),
