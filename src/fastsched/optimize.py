@@ -31,7 +31,6 @@ NS = 1_000_000_000
 MOST_NS = 2.0**60
 LONG_S, LONG_SCHEDULES = 1.0, 20_000  # of a search that is worth the bounds that take longest
 SHORT_S = 0.1  # of a search that is not worth any that take milliseconds, unless somebody asks how near it is
-PASSES_SHARE = 0.5  # of the seconds, after which no other pass is begun
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
@@ -128,9 +127,9 @@ class Spending:
         """Seconds that are left, 0 or more; inf where they are not counted."""
         return float("inf") if self.budget.seconds is None else max(0.0, self.budget.seconds - self.spent())
 
-    def allows_pass(self) -> bool:
-        """Whether there is time for another pass before the search."""
-        return self.budget.seconds is None or self.spent() < PASSES_SHARE * self.budget.seconds
+    def allows(self, share: float) -> bool:
+        """Whether less than this share of the seconds is spent."""
+        return self.budget.seconds is None or self.spent() < share * self.budget.seconds
 
 
 def _number(name: str, value: Any) -> float:
@@ -159,21 +158,25 @@ class Found(NamedTuple):
     n_schedules: int
 
 
-def improve(plan: Plan, spending: Spending) -> Plan:
+def improve(plan: Plan, spending: Spending, rival: Plan | None = None) -> Plan:
     """The shortest plan of the same tasks on the same workers that a search finds; the plan itself, if none is shorter.
+
+    rival: a plan that is known besides, with which the search does not begin, so as to go another way. It is the answer
+    where it is shorter than the plan, and nothing shorter is found.
 
     The plan is one on which nothing went wrong. Tasks that no worker can hold, and what depends on them, stay as they
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
     graph, capacity, budget = plan._graph, plan._capacity, spending.budget
+    known = plan if rival is None or plan.makespan_ns <= rival.makespan_ns else rival
     if not spending.left():
-        return plan
+        return known
     if float(graph.duration.sum(dtype=np.float64)) * (np.count_nonzero(graph.duration == 0) + 1) >= MOST_NS:
-        return plan  # whole numbers of 64 bits would not do
+        return known  # whole numbers of 64 bits would not do
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
-    bound = 0 if len(done) < len(graph) else _bound_for(plan, budget)
-    if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
-        return plan
+    bound = 0 if len(done) < len(graph) else _bound_for(known, budget)
+    if not len(done) or known.makespan_ns <= bound * (1 + budget.target_gap):
+        return known
     found = search(
         spending,
         **_part_of(graph, done),
@@ -181,17 +184,17 @@ def improve(plan: Plan, spending: Spending) -> Plan:
         starts=[plan.start_ns[done]],
         bound=bound,
     )
-    plan.n_schedules = found.n_schedules
+    known.n_schedules = found.n_schedules
     if found.start is None:
-        return plan
+        return known
     columns = {"start": plan.start_ns.copy(), "end": plan.end_ns.copy(), "worker": plan.worker.copy()}
     columns["start"][done], columns["worker"][done] = found.start, found.worker
     columns["end"][done] = found.start + graph.duration[done]
-    if columns["end"].max(initial=0) >= plan.makespan_ns:
-        return plan
+    if columns["end"].max(initial=0) >= known.makespan_ns:
+        return known
     same = {"attempt": plan.attempts, "state": plan.state, "reason": plan.reason, "cause": plan.cause}
     better = Plan(graph, capacity, columns | same, plan.log, terms=plan.terms, rank=SEARCH, fit=SEARCH)
-    better.n_tried, better.n_schedules = plan.n_tried, plan.n_schedules
+    better.n_tried, better.n_schedules = plan.n_tried, found.n_schedules
     return better
 
 

@@ -40,6 +40,10 @@ MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
 HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
 MANY = 2000  # tasks
 DEFAULTS = Policy()
+PASSES_SHARE, PASSES_SHARE_OF_ONE = (
+    1 / 2,
+    1 / 16,
+)  # of the seconds of a search: many workers, one; no pass is begun later
 Outcome = Callable[[str, str, int], bool]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -121,8 +125,9 @@ class TaskGraph(CompiledGraph):
         is_searched = plain and (rank == AUTO or spending is not None)
         few = few_schedules(self, len(table)) if is_searched else None
         if spending is not None:
-            made = self._begin(passes, table, rank, fit, few, spending)
-            made = self._improve(made, passes, table, policy, spending)
+            made = self._begin(passes, table, rank, fit, spending, PASSES_SHARE if few is None else PASSES_SHARE_OF_ONE)
+            auto = improve(passes.plan(*PAIRS[0]), Spending(few)) if few is not None and spending.left() else None
+            made = self._improve(made, passes, table, policy, spending, auto)
         elif few is not None:
             first = passes.plan(PAIRS[0][0], PAIRS[0][1] if fit == AUTO else fit)
             made = self._improve(first, passes, table, policy, Spending(few))
@@ -164,35 +169,36 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
-    def _begin(
-        self, passes: Passes, table: WorkerTable, rank: str, fit: str, few: Optimize | None, spending: Spending
-    ) -> Plan:
+    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str, spending: Spending, share: float) -> Plan:
         """What a search begins with: the best plan of those of `auto` and by the pair that was asked for.
 
-        After the first one, as far as there is time.
+        After the first one, as far as that takes no more than a share of the seconds.
         """
-        if few is None:
-            pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
-        else:
-            pairs = dict.fromkeys([PAIRS[0], *([(rank, FITS[0] if fit == AUTO else fit)] if rank != AUTO else [])])
+
+        def go_on() -> bool:
+            return spending.allows(share)
+
+        pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
+        pairs.pop(PAIRS[0], None)  # with which `auto` begins
         plans: list[Plan] = []
         for pair in pairs:
-            if not plans or spending.allows_pass():
-                plans.append(
-                    best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True, go_on=spending.allows_pass)
-                )
-        if few is not None and spending.allows_pass():
-            plans.append(improve(plans[0], Spending(few)))
+            if not plans or go_on():
+                plans.append(best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True, go_on=go_on))
         return min(plans, key=lambda plan: plan.makespan_ns)
 
     def _improve(
-        self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, spending: Spending
+        self,
+        made: Plan,
+        passes: Passes,
+        table: WorkerTable,
+        policy: Policy | None,
+        spending: Spending,
+        rival: Plan | None = None,
     ) -> Plan:
-        """The plan, or a shorter one that is found within the budget."""
-        better = improve(made, spending)
-        if better is made and made.rank != SEARCH:
+        """The shortest of the plan, its rival, and what is found within the budget."""
+        made = improve(made, spending, rival)
+        if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
-        made = better
 
         def replay() -> Replay:
             order, fit = made.order, made.fit
@@ -258,10 +264,10 @@ def schedule(
         on_progress: on_progress(ended, tasks) is told now and then how many of the tasks have ended.
         history: what earlier runs measured, a `History`: durations for the tasks that name none, and memory.
         optimize: a search for a shorter plan: so many seconds, or an `Optimize`. It begins with the best of the plans
-            of `auto` and of `rank` and `fit` (of which half of the seconds is spent at the most, but for the first
-            one), and never ends with a longer one. The seconds are those of the whole call. It looks for the shortest
-            makespan alone: `priority` orders the plans that it begins with, and not what it finds. Ctrl-C ends it, and
-            the best so far is the answer. Not together with outcome, events, failures or plan.
+            of `auto` and of `rank` and `fit`, and never ends with a longer one. The seconds are those of the whole
+            call; where half of them are spent, no other of these plans is begun. It looks for the shortest makespan
+            alone: `priority` orders the plans that it begins with, and not what it finds. Ctrl-C ends it, and the best
+            so far is the answer. Not together with outcome, events, failures or plan.
 
     Returns:
         A dictionary from task id to final status, with the plan attached.
