@@ -25,7 +25,7 @@ LOOK_S = 0.05  # between two looks at how far it has come
 NONE_YET = 2**63 - 1
 MOST_LOOKS = 10**6  # at a profile, for a schedule, at the most
 AT_ONCE = 10**5  # tasks to be placed, in some milliseconds: no thread is begun for so few
-FEW = 32  # schedules that are generated in the time of some passes, on one worker in few units of time
+FEW = 24  # schedules that are generated in the time of some passes, on one worker in few units of time
 FEW_TASKS = 1000  # at the most, for such a search
 NS = 1_000_000_000
 MOST_NS = 2.0**60
@@ -158,25 +158,21 @@ class Found(NamedTuple):
     n_schedules: int
 
 
-def improve(plan: Plan, spending: Spending, rival: Plan | None = None) -> Plan:
+def improve(plan: Plan, spending: Spending) -> Plan:
     """The shortest plan of the same tasks on the same workers that a search finds; the plan itself, if none is shorter.
-
-    rival: a plan that is known besides, with which the search does not begin, so as to go another way. It is the answer
-    where it is shorter than the plan, and nothing shorter is found.
 
     The plan is one on which nothing went wrong. Tasks that no worker can hold, and what depends on them, stay as they
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
     graph, capacity, budget = plan._graph, plan._capacity, spending.budget
-    known = plan if rival is None or plan.makespan_ns <= rival.makespan_ns else rival
     if not spending.left():
-        return known
+        return plan
     if float(graph.duration.sum(dtype=np.float64)) * (np.count_nonzero(graph.duration == 0) + 1) >= MOST_NS:
-        return known  # whole numbers of 64 bits would not do
+        return plan  # whole numbers of 64 bits would not do
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
-    bound = 0 if len(done) < len(graph) else _bound_for(known, budget)
-    if not len(done) or known.makespan_ns <= bound * (1 + budget.target_gap):
-        return known
+    bound = 0 if len(done) < len(graph) else _bound_for(plan, budget)
+    if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
+        return plan
     found = search(
         spending,
         **_part_of(graph, done),
@@ -184,14 +180,14 @@ def improve(plan: Plan, spending: Spending, rival: Plan | None = None) -> Plan:
         starts=[plan.start_ns[done]],
         bound=bound,
     )
-    known.n_schedules = found.n_schedules
+    plan.n_schedules = found.n_schedules
     if found.start is None:
-        return known
+        return plan
     columns = {"start": plan.start_ns.copy(), "end": plan.end_ns.copy(), "worker": plan.worker.copy()}
     columns["start"][done], columns["worker"][done] = found.start, found.worker
     columns["end"][done] = found.start + graph.duration[done]
-    if columns["end"].max(initial=0) >= known.makespan_ns:
-        return known
+    if columns["end"].max(initial=0) >= plan.makespan_ns:
+        return plan
     same = {"attempt": plan.attempts, "state": plan.state, "reason": plan.reason, "cause": plan.cause}
     better = Plan(graph, capacity, columns | same, plan.log, terms=plan.terms, rank=SEARCH, fit=SEARCH)
     better.n_tried, better.n_schedules = plan.n_tried, found.n_schedules

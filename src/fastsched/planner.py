@@ -40,10 +40,8 @@ MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
 HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
 MANY = 2000  # tasks
 DEFAULTS = Policy()
-PASSES_SHARE, PASSES_SHARE_OF_ONE = (
-    1 / 2,
-    1 / 16,
-)  # of the seconds of a search: many workers, one; no pass is begun later
+# Of the seconds of a search: later, no pass is begun. On one worker soon, for there any schedule of a search is better.
+PASSES_SHARE, PASSES_SHARE_OF_ONE = 1 / 2, 1 / 16
 Outcome = Callable[[str, str, int], bool]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -125,9 +123,8 @@ class TaskGraph(CompiledGraph):
         is_searched = plain and (rank == AUTO or spending is not None)
         few = few_schedules(self, len(table)) if is_searched else None
         if spending is not None:
-            made = self._begin(passes, table, rank, fit, spending, PASSES_SHARE if few is None else PASSES_SHARE_OF_ONE)
-            auto = improve(passes.plan(*PAIRS[0]), Spending(few)) if few is not None and spending.left() else None
-            made = self._improve(made, passes, table, policy, spending, auto)
+            made = self._begin(passes, table, rank, fit, few, spending)
+            made = self._improve(made, passes, table, policy, spending)
         elif few is not None:
             first = passes.plan(PAIRS[0][0], PAIRS[0][1] if fit == AUTO else fit)
             made = self._improve(first, passes, table, policy, Spending(few))
@@ -169,11 +166,14 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
-    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str, spending: Spending, share: float) -> Plan:
+    def _begin(
+        self, passes: Passes, table: WorkerTable, rank: str, fit: str, few: Optimize | None, spending: Spending
+    ) -> Plan:
         """What a search begins with: the best plan of those of `auto` and by the pair that was asked for.
 
         After the first one, as far as that takes no more than a share of the seconds.
         """
+        share = PASSES_SHARE if few is None else PASSES_SHARE_OF_ONE
 
         def go_on() -> bool:
             return spending.allows(share)
@@ -184,19 +184,13 @@ class TaskGraph(CompiledGraph):
         for pair in pairs:
             if not plans or go_on():
                 plans.append(best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True, go_on=go_on))
+        if few is not None and spending.left():
+            plans.append(improve(passes.plan(*PAIRS[0]), Spending(few)))
         return min(plans, key=lambda plan: plan.makespan_ns)
 
-    def _improve(
-        self,
-        made: Plan,
-        passes: Passes,
-        table: WorkerTable,
-        policy: Policy | None,
-        spending: Spending,
-        rival: Plan | None = None,
-    ) -> Plan:
-        """The shortest of the plan, its rival, and what is found within the budget."""
-        made = improve(made, spending, rival)
+    def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, spent: Spending) -> Plan:
+        """The plan, or a shorter one that is found within the budget."""
+        made = improve(made, spent)
         if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
 

@@ -760,6 +760,27 @@ CORE_MUTATIONS = (
         "auto goes on when no plan can be shorter",
     ),
     Mutation(
+        "seconds-of-the-search-alone",
+        "optimize.py",
+        "max(0.0, self.budget.seconds - self.spent())",
+        "self.budget.seconds",
+        "the seconds are never used up",
+    ),
+    Mutation(
+        "passes-take-all-seconds",
+        "optimize.py",
+        "return self.budget.seconds is None or self.spent() < share * self.budget.seconds",
+        "return True",
+        "passes go on when the seconds are spent",
+    ),
+    Mutation(
+        "rough-is-rounded-up",
+        "bounds.py",
+        "ROUGH = 1 - 2.0**-30",
+        "ROUGH = 1 + 2.0**-30",
+        "a bound that is added up in floating point is above what is possible",
+    ),
+    Mutation(
         "auto-stops-with-mishaps",
         "planner.py",
         "made = best_plan(rank, fit, passes, play, n_workers=len(table), stops=False)",
