@@ -291,7 +291,7 @@ def test_the_job_file_is_not_written_over_and_a_variation_takes_no_search(tmp_pa
 class Clock:
     """A clock that stands still, but for a step at each look."""
 
-    def __init__(self, step: float = 0.0) -> None:
+    def __init__(self, step: float) -> None:
         self.now, self.step = 0.0, step
 
     def perf_counter(self) -> float:
@@ -299,7 +299,7 @@ class Clock:
         return self.now
 
 
-def set_clock(monkeypatch: pytest.MonkeyPatch, step: float = 0.0) -> Clock:
+def set_clock(monkeypatch: pytest.MonkeyPatch, step: float) -> Clock:
     clock = Clock(step)
     monkeypatch.setattr("fastsched.optimize.time", SimpleNamespace(perf_counter=clock.perf_counter))
     return clock
@@ -312,7 +312,7 @@ def test_the_seconds_are_those_of_the_whole_call_and_the_first_pass_is_always_ma
     tasks, workers = hard(60)
     workers = [Worker(f"w{i}", 12, 10**6) for i in range(n_workers)]
     plain = schedule(tasks, workers)
-    clock = set_clock(monkeypatch)
+    clock = set_clock(monkeypatch, 1.0)
 
     def slowly() -> Iterator[Task]:
         clock.now += 10.0

@@ -761,10 +761,10 @@ CORE_MUTATIONS = (
     ),
     Mutation(
         "seconds-of-the-search-alone",
-        "optimize.py",
-        "max(0.0, self.budget.seconds - self.spent())",
-        "self.budget.seconds",
-        "the seconds are never used up",
+        "planner.py",
+        "made = improve(made, spent)",
+        "made = improve(made, Spending(spent.budget))",
+        "the seconds begin when the passes are over",
     ),
     Mutation(
         "passes-take-all-seconds",
