@@ -15,7 +15,7 @@ import pytest
 from worlds import make_world
 
 from fastsched import Task, TaskGraph, Worker, schedule
-from fastsched.bounds import LEAVES, UNBOUNDED, Bounds
+from fastsched.bounds import LEAVES, UNBOUNDED, Bounds, rough_ns
 from fastsched.errors import UnsatisfiableWarning
 from fastsched.formats import load
 
@@ -175,6 +175,23 @@ def test_amounts_and_times_as_large_as_can_be_are_added_up_exactly():
     ns = 65_000_123_456_789 * n  # every task needs all the memory of a worker, or of each of two
     assert bounds.of(capacity_of((1, 2**31 - 1))).ns == ns == bounds.quick_ns(capacity_of((1, 2**31 - 1)))
     assert bounds.of(capacity_of((9, 2**31 - 1), (9, 2**31 - 1))).ns == -(-ns // 2)
+
+
+def test_what_is_seen_roughly_is_never_more_than_what_is_counted_and_hardly_less():
+    for seed in range(WORLDS // 8):
+        rng = random.Random(seed)
+        tasks, workers = tiny_world(rng)
+        scale = rng.choice([1e-9, 1e-3, 1.0, 1e5])
+        graph = TaskGraph([Task(t.task_id, "x", t.dependencies, t.cpu_cores_required, t.memory_required_mb,
+                                duration=t.duration * scale, resources=t.resources) for t in tasks])  # fmt: skip
+        capacity = schedule(graph, workers).plan._capacity
+        counted = bounds_of(graph).quick_ns(capacity)
+        rough = rough_ns(graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand, capacity)
+        assert counted * (1 - 1e-8) - 1 <= rough <= counted, f"seed {seed}"
+    assert (
+        rough_ns(graph.order[:0], graph.succ_ptr[:1], graph.succ[:0], graph.duration[:0], graph.demand[:0], capacity)
+        == 0
+    )
 
 
 def test_the_bound_of_every_baseline_is_reached(data_folder, tmp_path):

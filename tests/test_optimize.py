@@ -10,13 +10,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import fastsched
 from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, schedule
+from fastsched.bounds import Bounds
 from fastsched.optimize import Progress
+from fastsched.portfolio import PAIRS
 from fastsched.ranks import RANKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -279,3 +283,103 @@ def test_the_job_file_is_not_written_over_and_a_variation_takes_no_search(tmp_pa
     answer = fastsched_plan(path, "--vary", "workers=1..2", "--schedules", "5")
     assert answer.returncode == 2
     assert "leave out --schedules" in answer.stderr
+
+
+# ---------------------------------------------------------------- whose time it is
+
+
+class Clock:
+    """A clock that stands still, but for a step at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def perf_counter(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, step: float) -> Clock:
+    clock = Clock(step)
+    monkeypatch.setattr("fastsched.optimize.time", SimpleNamespace(perf_counter=clock.perf_counter))
+    return clock
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_seconds_are_those_of_the_whole_call_and_the_first_pass_is_always_made(
+    monkeypatch: pytest.MonkeyPatch, n_workers: int
+) -> None:
+    tasks, workers = hard(60)
+    workers = [Worker(f"w{i}", 12, 10**6) for i in range(n_workers)]
+    plain = schedule(tasks, workers)
+    clock = set_clock(monkeypatch, 1.0)
+
+    def slowly() -> Iterator[Task]:
+        clock.now += 10.0
+        yield from tasks
+
+    late = schedule(slowly(), workers, optimize=5.0)
+    assert late.placements == plain.placements
+    assert (late.plan.n_tried, late.plan.n_schedules) == (1, 0)
+    late.validate()
+    at_once = fastsched.TaskGraph(tasks).schedule(workers, optimize=0.0)
+    assert at_once.makespan_ns == plain.plan.makespan_ns
+    assert at_once.n_schedules == 0
+
+
+def test_no_pass_is_begun_when_half_of_the_seconds_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, workers = hard(60)
+    workers.append(Worker("v", 12, 10**6))
+    assert schedule(tasks, workers, rank="auto", fit="auto").plan.n_tried == len(PAIRS) + 1
+    tried = []
+    for step in (1.0, 3.0, 30.0):
+        set_clock(monkeypatch, step)
+        found = schedule(tasks, workers, rank="auto", fit="auto", optimize=20.0)
+        found.validate()
+        tried.append(found.plan.n_tried)
+    assert tried == [len(PAIRS) + 1, 4, 1]  # looks at 3, 6 and 9 s are early enough
+
+
+def test_no_clock_has_a_part_in_what_so_many_schedules_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    for more in (0, 1):
+        tasks, workers = hard(60)
+        workers += [Worker("v", 12, 10**6)] * more
+        expected = schedule(tasks, workers, optimize=Optimize(schedules=200, seed=4))
+        with monkeypatch.context() as patch:
+            set_clock(patch, 1000.0)
+            found = schedule(tasks, workers, optimize=Optimize(schedules=200, seed=4))
+        assert found.placements == expected.placements
+        assert found.plan.n_schedules == expected.plan.n_schedules > 0
+
+
+def test_bounds_that_take_long_are_left_out_of_a_short_search_unless_somebody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, of = [], Bounds.of
+    monkeypatch.setattr(Bounds, "of", lambda self, *args, **kwargs: asked.append(1) or of(self, *args, **kwargs))
+    tasks, workers = hard(60)
+    found = schedule(tasks, workers, optimize=0.02)
+    schedule(tasks, workers, rank="auto", fit="auto")
+    schedule(tasks, [*workers, Worker("v", 12, 10**6)], rank="auto", fit="auto")
+    assert not asked
+    assert 0 < found.lower_bound <= found.makespan  # worked out now
+    assert len(asked) == 1
+    told: list[Progress] = []
+    for budget in (
+        Optimize(seconds=0.02, target_gap=0.01),
+        Optimize(seconds=0.02, on_progress=told.append),
+        Optimize(seconds=0.2),
+        Optimize(schedules=50),
+    ):
+        asked.clear()
+        schedule(tasks, workers, optimize=budget)
+        assert asked, budget
+
+
+def test_what_meets_a_bound_that_is_seen_at_once_is_not_searched_for() -> None:
+    tasks = [Task(f"t{i}", "true", [f"t{i - 1}"] if i else (), duration=2) for i in range(9)]
+    for n_workers in (1, 2):
+        workers = [Worker(f"w{i}", 2, 4096) for i in range(n_workers)]
+        found = schedule(tasks, workers, optimize=600.0)
+        assert found.makespan == 18
+        assert found.plan.n_schedules == 0

@@ -107,15 +107,13 @@ cdef class Search:
             shifts.append(used)
             used += bits
         self.n_words = word + 1
-        guard = np.zeros(self.n_words, dtype=np.uint64)
-        need = np.zeros((len(demand), self.n_words), dtype=np.uint64)
-        free = np.zeros((len(capacity), self.n_words), dtype=np.uint64)
-        for r in range(len(most)):
-            at = np.uint64(shifts[r])
-            guard[words[r]] |= np.uint64(1) << np.uint64(shifts[r] + int(most[r]).bit_length())
-            need[:, words[r]] |= demand[:, r].astype(np.uint64) << at
-            free[:, words[r]] |= capacity[:, r].astype(np.uint64) << at
-        self.guard, self.need, self.all_free = guard, need.reshape(-1), (free | guard).reshape(-1)
+        begins = [words.index(one) for one in range(word + 1)]      # the first lane of each word
+        at = np.array(shifts, dtype=np.uint64)
+        tops = np.array([1 << shift + int(amount).bit_length() for shift, amount in zip(shifts, most)], dtype=np.uint64)
+        self.guard = np.add.reduceat(tops, begins)                  # lanes do not overlap, so sums are unions
+        self.need = np.add.reduceat(demand.astype(np.uint64) << at, begins, axis=1).reshape(-1)
+        free = np.add.reduceat(capacity.astype(np.uint64) << at, begins, axis=1)
+        self.all_free = (free | np.asarray(self.guard)).reshape(-1)
         mean = np.maximum(capacity.mean(axis=0), 1) if len(capacity) else np.ones(len(most))
         self.lane_word = np.array(words, dtype=np.int32)
         self.lane_shift = np.array(shifts, dtype=np.int32)

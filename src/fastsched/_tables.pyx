@@ -88,28 +88,32 @@ def _unused(Py_ssize_t n, dtype):
     return np.frombuffer(pages, dtype=dtype)
 
 
-def _bit_levels(Py_ssize_t leaves, Py_ssize_t at):
-    """Where the levels of a bit tree with so many leaves begin, from `at` on; its depth; where it ends."""
-    cdef Py_ssize_t size = leaves
-    starts = [at]
+cdef int _bit_levels(int64_t leaves, int64_t* end, int64_t* level) noexcept nogil:
+    # In: a bit tree with so many leaves, from `end` on. Out: its depth, where its levels begin, and where it ends.
+    cdef int64_t size = leaves
+    cdef int depth = 0
+    level[0] = end[0]
     while True:
         size = (size + 63) // 64
-        at += size
-        starts.append(at)
+        end[0] += size
+        depth += 1
+        level[depth] = end[0]
         if size == 1:
-            return starts, len(starts) - 1, at
+            return depth
 
 
-def _row_levels(Py_ssize_t leaves, Py_ssize_t at):
-    """Where the levels of a tree with so many leaves begin, from `at` on; its depth; where it ends."""
-    cdef Py_ssize_t size = leaves, padded
-    starts = [at]
+cdef int _row_levels(int64_t leaves, int64_t* end, int64_t* level) noexcept nogil:
+    # The same of a min-tree.
+    cdef int64_t size = leaves, padded
+    cdef int depth = 0
+    level[0] = end[0]
     while True:
         padded = (size + FAN - 1) // FAN * FAN
-        at += padded
-        starts.append(at)
-        if size == 1 and len(starts) > 2:
-            return starts, len(starts) - 1, at
+        end[0] += padded
+        depth += 1
+        level[depth] = end[0]
+        if size == 1 and depth > 1:
+            return depth
         size = padded // FAN
 
 
@@ -255,17 +259,19 @@ cdef class Tables:
         cdef int k = self.n_resources
         tasks = np.arange(first, first + m, dtype=np.int32)
         cdef bint is_merged = False
-        numbers = {}
-        slot_of = _numbered(class_demand, numbers).take(class_of)
+        slot_of, slot_demand, numbers = np.asarray(class_of, dtype=np.int32), class_demand, {}
+        if self.n_layers:
+            slot_of = _numbered(class_demand, numbers).take(class_of)
         while self.n_layers and (with_all or self.layer_size[len(self.layer_size) - 1] <= 2 * len(tasks)):
             taken, taken_demand, taken_slot = self._take_layer()
             slot_of = np.concatenate((_numbered(taken_demand, numbers).take(taken_slot), slot_of))
             tasks = np.concatenate((taken, tasks))
             order, is_merged = None, True
+        if numbers:
+            slot_demand = np.array(list(numbers), dtype=np.int32).reshape(-1, k)
         open_ = self._open_ones(tasks)
         if len(open_) < len(tasks):
             tasks, slot_of, order = tasks[open_], slot_of[open_], None
-        slot_demand = np.array(list(numbers), dtype=np.int32).reshape(-1, k)
         if is_merged and len(numbers) > kinds.FEW_KINDS:
             classes = kinds.DemandClasses(self.task_table["demand"][tasks], self.pivot)
             slot_of, slot_demand = classes.class_of, classes.class_demand
@@ -318,26 +324,30 @@ cdef class Tables:
         cdef int32_t task, s, base = self.n_slots
         cdef int r
         cdef TaskRow* row
+        cdef int64_t end, bits_end
         n, c, k = len(by_urgency), len(slot_demand), self.n_resources
         sizes = np.bincount(slot_of, minlength=c)
-        leaves, level = int(self.first_leaf[base]), np.zeros((c, LEVELS), dtype=np.int64)
-        depth = np.zeros(c, dtype=np.int32)
+        leaves, level_array = int(self.first_leaf[base]), np.zeros((c, LEVELS), dtype=np.int64)
+        depth_array = np.zeros(c, dtype=np.int32)
         begin, bits_begin = end, bits_end = self._tree_ends(base)
         demand = np.array(slot_demand, dtype=np.int32)
-        for s in range(c):
-            if demand[s, self.pivot]:
-                starts, depth[s], bits_end = _bit_levels(max(1, sizes[s]), bits_end)
+        cdef int64_t[:, ::1] level = level_array
+        cdef int32_t[::1] depth = depth_array
+        cdef const int64_t[::1] size = sizes
+        cdef const int32_t[:, ::1] need = demand
+        for s in range(need.shape[0]):
+            if need[s, self.pivot]:
+                depth[s] = _bit_levels(max(1, size[s]), &bits_end, &level[s, 0])
             else:
-                starts, depth[s], end = _row_levels(max(1, sizes[s]), end)
-            level[s, :len(starts)] = starts
+                depth[s] = _row_levels(max(1, size[s]), &end, &level[s, 0])
         self.pivot_need = extended(self.pivot_need, base, c, demand[:, self.pivot].copy())
         demand[:, self.pivot] = 0
         self.slot_demand = extended(self.slot_demand, base * k, c * k, demand.reshape(-1))
         self.loose = extended(self.loose, base, c, np.zeros(c, dtype=np.uint8))
         self.most = extended(self.most, base, c, np.full(c, UNMEASURED, dtype=np.int32))
         self.cursor = extended(self.cursor, base, c, np.zeros(c, dtype=np.int64))
-        self.level = extended(self.level, base * LEVELS, c * LEVELS, level.reshape(-1))
-        self.depth = extended(self.depth, base, c, depth)
+        self.level = extended(self.level, base * LEVELS, c * LEVELS, level_array.reshape(-1))
+        self.depth = extended(self.depth, base, c, depth_array)
         self.first_leaf = extended(self.first_leaf, base + 1, c, leaves + np.cumsum(sizes))
         self.tree = extended(self.tree, begin, end - begin, np.full(end - begin, ABSENT, dtype=np.int32))
         self.task_at = extended(self.task_at, leaves, n, np.zeros(n, dtype=np.int32))

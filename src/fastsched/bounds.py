@@ -29,7 +29,7 @@ from ._bounds import chains, steepest
 from ._order import number_rows, order_by
 from ._windows import Windows
 
-__all__ = ["EFFORT", "STEPS", "UNBOUNDED", "Bound", "Bounds"]
+__all__ = ["EFFORT", "STEPS", "UNBOUNDED", "Bound", "Bounds", "rough_ns"]
 
 EFFORT = 2**16  # tasks that narrow lenses may take in, all together
 STEPS = 2**22  # of the narrowing of windows: some hundredths of a second
@@ -39,6 +39,7 @@ MOST_NARROWED = 1000  # tasks whose windows are narrowed
 MOST_KINDS = 256  # kinds of demand that are compared with each other
 MAKING = 16  # tasks that are weighed for a lens in the time in which one is taken in
 MOST_IN_A_SLOT = 4  # tasks, of which one after the other is looked at
+ROUGH = 1 - 2.0**-30  # what rounding may add to a sum of areas is far less than is taken off by it
 MOST_LEVELS = 16  # amounts of a resource that are tried as thresholds
 
 Int32s = npt.NDArray[np.int32]
@@ -320,6 +321,18 @@ class Bounds:
             size = 1 << int(np.count_nonzero(begins) - 1).bit_length()
             self._leaves = by_head, leaf, tails[begins], np.empty((2, 2 * size))
         return self._leaves
+
+
+def rough_ns(order: Int32s, succ_ptr: Int64s, succ: Int32s, duration: Int64s, demand: Int32s, capacity: Int32s) -> int:
+    """The longest chain, and the area of each resource over what all workers (W, K) have, in some microseconds.
+
+    Areas are added up in floating point and rounded down, so it may be a little less than `Bounds.quick_ns`.
+    """
+    _, tail = chains(order, succ_ptr, succ, duration)
+    longest = int((duration + tail).max(initial=0))
+    offered = capacity.sum(axis=0, dtype=np.float64)
+    areas = duration.astype(np.float64) @ demand.astype(np.float64)
+    return max(longest, int((areas / np.maximum(offered, 1)).max(initial=0.0) * ROUGH))
 
 
 def exact_area(duration: Int64s, amount: npt.NDArray[np.integer]) -> int:

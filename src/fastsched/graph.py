@@ -275,7 +275,7 @@ def _plain(holds: bool) -> None:
 
 def _read_resources(rows: list[Mapping[str, int] | None], before: Sequence[str]) -> tuple[list[str], list[Int64s]]:
     """The names from before, those that any task asks for besides, sorted, and a column for each."""
-    _plain(all(row is None or isinstance(row, Mapping) for row in rows))
+    _plain(all(row is None or type(row) is dict or isinstance(row, Mapping) for row in rows))
     known = [row or {} for row in rows]
     names = set(chain.from_iterable(known))
     _plain(set(map(type, names)) <= {str} and "" not in names and names.isdisjoint(RESERVED_RESOURCES))

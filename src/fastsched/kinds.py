@@ -41,8 +41,8 @@ class DemandClasses:
         groups = number_rows(demand, self.pivot, MAX_CLASSES)
         if pivot is None and (groups is None or len(groups[1]) > FEW_CLASSES):
             for r in (r for r in range(n_resources) if r != 1):
-                other = number_rows(demand, r, MAX_CLASSES)
-                if other is not None and (groups is None or len(other[1]) < len(groups[1])):
+                other = number_rows(demand, r, MAX_CLASSES if groups is None else len(groups[1]) - 1)
+                if other is not None:  # there are fewer
                     self.pivot, groups = r, other
         if groups is not None:
             self.class_of, first = groups

@@ -16,18 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ._search import GRID_UNITS, Search
+from .bounds import rough_ns
 from .plan import COMPLETED_STATE, Plan
 
-__all__ = ["SEARCH", "Found", "Optimize", "Progress", "few_schedules", "improve", "search"]
+__all__ = ["SEARCH", "Found", "Optimize", "Progress", "Spending", "few_schedules", "improve", "search"]
 
 LOOK_S = 0.05  # between two looks at how far it has come
 NONE_YET = 2**63 - 1
 MOST_LOOKS = 10**6  # at a profile, for a schedule, at the most
 AT_ONCE = 10**5  # tasks to be placed, in some milliseconds: no thread is begun for so few
-FEW = 100  # schedules that are generated in the time of some passes, on one worker in few units of time
+FEW = 24  # schedules that are generated in the time of some passes, on one worker in few units of time
+FEW_TASKS = 1000  # at the most, for such a search
 NS = 1_000_000_000
 MOST_NS = 2.0**60
 LONG_S, LONG_SCHEDULES = 1.0, 20_000  # of a search that is worth the bounds that take longest
+SHORT_S = 0.1  # of a search that is not worth any that take milliseconds, unless somebody asks how near it is
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
@@ -43,7 +46,7 @@ class Progress:
     Attributes:
         best: the shortest makespan so far. bound: no schedule is shorter. gap: how much longer the best is, as a share
             of the bound; 0.0 where it is met.
-        schedules: generated so far. seconds: since the search began.
+        schedules: generated so far. seconds: since the call began.
     """
 
     best: float
@@ -62,7 +65,8 @@ class Optimize:
     """What a search may cost. It ends with the first of these that is reached, or with a plan as short as the bound.
 
     Attributes:
-        seconds: of wall clock. What is found then depends on the machine.
+        seconds: of wall clock, for the whole call: the passes that it begins with and all bounds are within them. The
+            first pass is always made. What is found then depends on the machine.
         schedules: to be generated, passes of justification counted. What is found then depends on this number, the
             seed and the number of threads alone.
         target_gap: good enough is a plan that is longer than the bound by this share of it.
@@ -105,6 +109,29 @@ class Optimize:
         return cls(seconds=float(value))
 
 
+class Spending:
+    """A budget that is being spent: its seconds count from the moment at which this is made.
+
+    Where there are none, no clock decides anything.
+    """
+
+    def __init__(self, budget: Optimize) -> None:
+        self.budget = budget
+        self._began = time.perf_counter()
+
+    def spent(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._began
+
+    def left(self) -> float:
+        """Seconds that are left, 0 or more; inf where they are not counted."""
+        return float("inf") if self.budget.seconds is None else max(0.0, self.budget.seconds - self.spent())
+
+    def allows(self, share: float) -> bool:
+        """Whether less than this share of the seconds is spent."""
+        return self.budget.seconds is None or self.spent() < share * self.budget.seconds
+
+
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise ValueError(f"{name} is {value!r}; a number is wanted")
@@ -115,7 +142,12 @@ def _bound_for(plan: Plan, budget: Optimize) -> int:
     """The best bound in ns of those that cost little beside the search."""
     if (budget.seconds or 0) >= LONG_S or (budget.schedules or 0) >= LONG_SCHEDULES:
         return plan.lower_bound_ns
-    return plan.bound.ns if budget.schedules != FEW else max(plan.bounds_ns.values())
+    is_short = budget.schedules is None and (budget.seconds or 0) < SHORT_S
+    is_asked = budget.target_gap > 0 or budget.on_progress is not None
+    if budget.schedules == FEW or (is_short and not is_asked):
+        graph = plan._graph
+        return rough_ns(graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand, plan._capacity)
+    return plan.bound.ns
 
 
 class Found(NamedTuple):
@@ -126,13 +158,15 @@ class Found(NamedTuple):
     n_schedules: int
 
 
-def improve(plan: Plan, budget: Optimize) -> Plan:
+def improve(plan: Plan, spending: Spending) -> Plan:
     """The shortest plan of the same tasks on the same workers that a search finds; the plan itself, if none is shorter.
 
     The plan is one on which nothing went wrong. Tasks that no worker can hold, and what depends on them, stay as they
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
-    graph, capacity = plan._graph, plan._capacity
+    graph, capacity, budget = plan._graph, plan._capacity, spending.budget
+    if not spending.left():
+        return plan
     if float(graph.duration.sum(dtype=np.float64)) * (np.count_nonzero(graph.duration == 0) + 1) >= MOST_NS:
         return plan  # whole numbers of 64 bits would not do
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
@@ -140,7 +174,7 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
     if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
         return plan
     found = search(
-        budget,
+        spending,
         **_part_of(graph, done),
         capacity=capacity,
         starts=[plan.start_ns[done]],
@@ -156,7 +190,7 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
         return plan
     same = {"attempt": plan.attempts, "state": plan.state, "reason": plan.reason, "cause": plan.cause}
     better = Plan(graph, capacity, columns | same, plan.log, terms=plan.terms, rank=SEARCH, fit=SEARCH)
-    better.n_tried, better.n_schedules = plan.n_tried, plan.n_schedules
+    better.n_tried, better.n_schedules = plan.n_tried, found.n_schedules
     return better
 
 
@@ -166,9 +200,9 @@ def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
     None where it would cost more, or where there are priorities, which it would not look at.
     """
     n, duration = len(graph), graph.duration
-    if n_workers != 1 or not 0 < n <= AT_ONCE // FEW or (graph.priority != graph.priority[0]).any():
+    if n_workers != 1 or not 0 < n <= FEW_TASKS or (graph.priority != graph.priority[0]).any():
         return None
-    if _moments(graph.duration, graph.demand).any():
+    if duration.min() == 0 and _moments(duration, graph.demand).any():
         return None
     horizon = float(duration.sum(dtype=np.float64)) / (int(np.gcd.reduce(duration)) or 1)
     return Optimize(schedules=FEW) if horizon <= GRID_UNITS and n * horizon <= MOST_LOOKS else None
@@ -196,7 +230,7 @@ def _part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
 
 
 def search(
-    budget: Optimize,
+    spending: Spending,
     *,
     order: Int32s,
     succ_ptr: Int64s,
@@ -216,6 +250,7 @@ def search(
     Returns:
         The shortest that was found. Ctrl-C ends the search, and the answer is the best so far.
     """
+    budget = spending.budget
     unit = int(np.gcd.reduce(duration)) or 1 if len(duration) else 1
     # Who takes no time needs room all the same: a moment, of which all together are shorter than a unit. Rounding
     # starts down to units afterwards takes them away, and lets nobody overlap who did not before.
@@ -240,12 +275,12 @@ def search(
         )
         for thread in range(budget.threads)
     ]
-    crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], shares)
-    at_once = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
-    if at_once and budget == Optimize(schedules=budget.schedules, seconds=None, seed=budget.seed):
-        crew.work_here()
+    known = [np.asarray(start) // unit * moments for start in starts]
+    is_small = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
+    if is_small and budget.seconds is None and budget.threads == 1 and budget.on_progress is None:
+        _search(searches[0], known, shares[0])
     else:
-        crew.work(budget, lambda best: best // moments * unit / NS, bound / NS)
+        _Crew(searches, known, shares).work(spending, lambda best: best // moments * unit / NS, bound / NS)
     best = min(searches, key=lambda one: one.best)
     made = sum(one.n_schedules for one in searches)
     if best.best == NONE_YET:
@@ -288,9 +323,9 @@ class _Crew:
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
-    def work(self, budget: Optimize, seconds_of: Callable[[int], float], bound: float) -> None:
+    def work(self, spending: Spending, seconds_of: Callable[[int], float], bound: float) -> None:
         """Begin, wait for the end, tell how far it has come. No thread is left when it returns."""
-        began = time.perf_counter()
+        budget = spending.budget
         work = zip(self._searches, self._shares)
         threads = [threading.Thread(target=self._search, args=args, daemon=True) for args in work]
         try:
@@ -298,17 +333,16 @@ class _Crew:
                 thread.start()
             left = len(threads)
             while left:
-                spent = time.perf_counter() - began
-                if budget.seconds is not None and spent >= budget.seconds:
+                rest = spending.left()
+                if not rest:
                     break
-                rest = LOOK_S if budget.seconds is None else min(LOOK_S, budget.seconds - spent)
-                left -= self._ended.acquire(timeout=rest)
+                left -= self._ended.acquire(timeout=min(LOOK_S, rest))
                 best = min(one.best for one in self._searches)
                 if budget.seconds is not None and any(one.best <= one.bound for one in self._searches):
                     break  # else each ends by itself, for what all find is to be the same every time
                 if budget.on_progress is not None and best < NONE_YET:
                     made = sum(one.n_schedules for one in self._searches)
-                    budget.on_progress(Progress(seconds_of(best), bound, made, time.perf_counter() - began))
+                    budget.on_progress(Progress(seconds_of(best), bound, made, spending.spent()))
         except KeyboardInterrupt:
             pass  # what was found so far is the answer
         finally:
@@ -320,19 +354,17 @@ class _Crew:
         if self._errors:
             raise self._errors[0]
 
-    def work_here(self) -> None:
-        """The same in this thread, to the end."""
-        for one, share in zip(self._searches, self._shares):
-            self._search(one, share)
-        if self._errors:
-            raise self._errors[0]
-
     def _search(self, one: Search, share: int) -> None:
         try:
-            for start in self._starts:
-                one.add(start, share)
-            one.advance(share)
+            _search(one, self._starts, share)
         except BaseException as error:
             self._errors.append(error)
         finally:
             self._ended.release()
+
+
+def _search(one: Search, starts: list[Int64s], share: int) -> None:
+    """So many schedules, of which some are made of those that are known."""
+    for start in starts:
+        one.add(start, share)
+    one.advance(share)

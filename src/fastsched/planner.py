@@ -24,7 +24,7 @@ from .guide import Guide, Route
 from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
-from .optimize import SEARCH, Optimize, few_schedules, improve
+from .optimize import SEARCH, Optimize, Spending, few_schedules, improve
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
@@ -39,6 +39,9 @@ CHANCE = 2**53  # a probability of 1, as the time line counts it
 MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
 HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
 MANY = 2000  # tasks
+DEFAULTS = Policy()
+# Of the seconds of a search: later, no pass is begun. On one worker soon, for there any schedule of a search is better.
+PASSES_SHARE, PASSES_SHARE_OF_ONE = 1 / 2, 1 / 16
 Outcome = Callable[[str, str, int], bool]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -68,6 +71,7 @@ class TaskGraph(CompiledGraph):
         Returns:
             A `Plan`: numpy columns start, end, worker, attempts, status, one entry a task; makespan; bounds.
         """
+        spending = None if optimize is None else Spending(Optimize.of(optimize))
         there = WorkerTable(workers, self.resources)
         made, table = with_history(self, there, history)._play(
             there,
@@ -80,7 +84,7 @@ class TaskGraph(CompiledGraph):
             failures=failures,
             plan=plan,
             on_progress=on_progress,
-            optimize=optimize,
+            spending=spending,
         )
         warn_unsatisfiable(self, table, made)
         return made
@@ -98,7 +102,7 @@ class TaskGraph(CompiledGraph):
         failures: FailureModel | None,
         plan: Schedule | Plan | Guide | None,
         on_progress: Callable[[int, int], object] | None,
-        optimize: float | Optimize | None = None,
+        spending: Spending | None = None,
     ) -> tuple[Plan, WorkerTable]:
         """The plan, and all the workers that it knows."""
         _check_kind("failures", failures, FailureModel)
@@ -111,18 +115,19 @@ class TaskGraph(CompiledGraph):
         table = script.table
         passes = _passes_of(self, there, max_retries, policy, on_progress)
         plain = script.columns is None and outcome is None and failures is None and plan is None
-        if optimize is not None and not plain:
+        if spending is not None and not plain:
             raise ValueError(
                 "a search plans a world in which nothing goes wrong; leave out optimize, or the events,"
                 " the failures, the outcome and the plan that are given beside it"
             )
-        few = few_schedules(self, len(table)) if plain and rank == AUTO else None
-        if optimize is not None:
-            made = self._begin(passes, table, rank, fit, few_schedules(self, len(table)))
-            made = self._improve(made, passes, table, policy, Optimize.of(optimize))
+        is_searched = plain and (rank == AUTO or spending is not None)
+        few = few_schedules(self, len(table)) if is_searched else None
+        if spending is not None:
+            made = self._begin(passes, table, rank, fit, few, spending)
+            made = self._improve(made, passes, table, policy, spending)
         elif few is not None:
             first = passes.plan(PAIRS[0][0], PAIRS[0][1] if fit == AUTO else fit)
-            made = self._improve(first, passes, table, policy, few)
+            made = self._improve(first, passes, table, policy, Spending(few))
         elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
@@ -153,7 +158,7 @@ class TaskGraph(CompiledGraph):
                 made.order = urgency_order(self.priority, key_of(made.rank, self, mean_capacity(table.capacity)))
         made.terms = Terms(
             retries_of(self, max_retries),
-            (policy or Policy()).max_losses,
+            (policy or DEFAULTS).max_losses,
             table.capacity,
             len(there),
             script.columns,
@@ -161,20 +166,33 @@ class TaskGraph(CompiledGraph):
         )
         return made, table
 
-    def _begin(self, passes: Passes, table: WorkerTable, rank: str, fit: str, few: Optimize | None) -> Plan:
-        """What a search begins with: the best plan of those of `auto` and by the pair that was asked for."""
+    def _begin(
+        self, passes: Passes, table: WorkerTable, rank: str, fit: str, few: Optimize | None, spending: Spending
+    ) -> Plan:
+        """What a search begins with: the best plan of those of `auto` and by the pair that was asked for.
+
+        After the first one, as far as that takes no more than a share of the seconds.
+        """
+        share = PASSES_SHARE if few is None else PASSES_SHARE_OF_ONE
+
+        def go_on() -> bool:
+            return spending.allows(share)
+
         pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
-        plans = [best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True) for pair in pairs]
-        if few is not None:
-            plans.append(improve(passes.plan(*PAIRS[0]), few))
+        pairs.pop(PAIRS[0], None)  # with which `auto` begins
+        plans: list[Plan] = []
+        for pair in pairs:
+            if not plans or go_on():
+                plans.append(best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True, go_on=go_on))
+        if few is not None and spending.left():
+            plans.append(improve(passes.plan(*PAIRS[0]), Spending(few)))
         return min(plans, key=lambda plan: plan.makespan_ns)
 
-    def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, budget: Optimize) -> Plan:
+    def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, spent: Spending) -> Plan:
         """The plan, or a shorter one that is found within the budget."""
-        better = improve(made, budget)
-        if better is made and made.rank != SEARCH:
+        made = improve(made, spent)
+        if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
-        made = better
 
         def replay() -> Replay:
             order, fit = made.order, made.fit
@@ -240,7 +258,8 @@ def schedule(
         on_progress: on_progress(ended, tasks) is told now and then how many of the tasks have ended.
         history: what earlier runs measured, a `History`: durations for the tasks that name none, and memory.
         optimize: a search for a shorter plan: so many seconds, or an `Optimize`. It begins with the best of the plans
-            of `auto` and of `rank` and `fit`, and never ends with a longer one. It looks for the shortest makespan
+            of `auto` and of `rank` and `fit`, and never ends with a longer one. The seconds are those of the whole
+            call; where half of them are spent, no other of these plans is begun. It looks for the shortest makespan
             alone: `priority` orders the plans that it begins with, and not what it finds. Ctrl-C ends it, and the best
             so far is the answer. Not together with outcome, events, failures or plan.
 
@@ -255,6 +274,7 @@ def schedule(
         UnsatisfiableWarning: where a task asks for more than any worker has; it ends FAILED with
             reason UNSATISFIABLE.
     """
+    spending = None if optimize is None else Spending(Optimize.of(optimize))
     check_rank(rank)
     check_fit(fit)
     graph, there = read_both(TaskGraph, tasks, workers)
@@ -270,7 +290,7 @@ def schedule(
         failures=failures,
         plan=plan,
         on_progress=on_progress,
-        optimize=optimize,
+        spending=spending,
     )
     warn_unsatisfiable(graph, table, made)
     return Schedule(graph.ids, table.ids, made)
@@ -344,7 +364,7 @@ def make_core(
         n_resources=len(graph.resources),
         pivot=graph.classes.pivot,
         fit=fit,
-        **((policy or Policy()).core_options() | options),
+        **((policy or DEFAULTS).core_options() | options),
     )
     there = len(table) if n_there is None else n_there
     core.add_workers(table.capacity[:there], 0)

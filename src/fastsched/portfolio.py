@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core import Core
+from .bounds import rough_ns
 from .graph import CompiledGraph
 from .model import nearest
 from .plan import COMPLETED_STATE, Plan
@@ -33,6 +34,7 @@ JUSTIFIED = "+justified"  # at the end of a rank
 MERITS = ("most-free", "best-fit", "first-fit")  # for which a merit is kept for each worker
 MATCHES = ("dot-product", "cosine", "least-left")  # which look at every worker with room, for every task
 FITS = (*MERITS, *MATCHES)
+MANY_TASKS = 2000  # whose plans cost more than the bounds that take milliseconds
 MOST_MATCHED = 1024  # workers: among more, a plan by matches would take much longer than others
 PAIRS = (
     ("critical-path", "most-free"),
@@ -132,14 +134,21 @@ class Passes:
 
 
 def best_plan(
-    rank: str, fit: str, passes: Passes, play: Callable[[str, str], Plan], *, n_workers: int, stops: bool
+    rank: str,
+    fit: str,
+    passes: Passes,
+    play: Callable[[str, str], Plan],
+    *,
+    n_workers: int,
+    stops: bool,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Plan:
     """The plan by this rank and fit; where one of them is AUTO, the best of a few.
 
     That is one of those in which most tasks complete, of these one of the shortest, and of these the first.
 
     play: play(rank, fit) makes one. n_workers: that are ever there. stops: nothing goes wrong in any, so that the bound
-    of one is that of all, and no more are made when it is met.
+    of one is that of all, and no more are made when it is met. go_on: whether there is time for another.
     """
     if AUTO not in (rank, fit):
         passes.n_expected = _count_passes(rank)
@@ -148,19 +157,27 @@ def best_plan(
     is_justified = rank == AUTO  # the best of them, in the end
     passes.n_expected = sum(_count_passes(its_rank) for its_rank, _ in pairs) + is_justified * _count_passes(JUSTIFIED)
     best = play(*pairs[0])
-    bound = best.lower_bound_ns if stops else -1
+    bound = _bound_of(best, passes) if stops else -1
     n_tried = 1
     for its_rank, its_fit in pairs[1:]:
-        if best.makespan_ns <= bound:
+        if best.makespan_ns <= bound or not go_on():
             break
         best = min(best, play(its_rank, its_fit), key=_badness)
         n_tried += 1
-    if is_justified and best.makespan_ns > bound:
+    if is_justified and best.makespan_ns > bound and go_on():
         best = min(best, play(best.rank + JUSTIFIED, best.fit), key=_badness)
         n_tried += 1
     best.n_tried = n_tried
     passes.say_done()
     return best
+
+
+def _bound_of(plan: Plan, passes: Passes) -> int:
+    """A lower bound in ns that costs less than the plans which need not be made where it is met."""
+    graph, bound = passes.graph, 0
+    if plan.all_completed:
+        bound = rough_ns(graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand, passes.capacity)
+    return bound if len(graph) < MANY_TASKS or plan.makespan_ns <= bound else plan.bound.ns
 
 
 def _badness(plan: Plan) -> tuple[int, int]:

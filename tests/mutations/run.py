@@ -52,7 +52,7 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "history": ("earlier",),
     **dict.fromkeys(("lanes", "usage", "waits", "page", "trace", "sketch", "files", "options"), ("pictures",)),
     "_export": ("table",),
-    "planner": ("portfolio", "following"),
+    "planner": ("portfolio", "optimize", "following"),
     "guide": ("following",),
     "replan": ("following",),
     "pilot": ("following", "simulation"),

@@ -755,9 +755,30 @@ CORE_MUTATIONS = (
     Mutation(
         "auto-never-stops",
         "portfolio.py",
-        "        if best.makespan_ns <= bound:\n            break",
+        "        if best.makespan_ns <= bound or not go_on():\n            break",
         "        pass",
         "auto goes on when no plan can be shorter",
+    ),
+    Mutation(
+        "seconds-of-the-search-alone",
+        "planner.py",
+        "made = improve(made, spent)",
+        "made = improve(made, Spending(spent.budget))",
+        "the seconds begin when the passes are over",
+    ),
+    Mutation(
+        "passes-take-all-seconds",
+        "optimize.py",
+        "return self.budget.seconds is None or self.spent() < share * self.budget.seconds",
+        "return True",
+        "passes go on when the seconds are spent",
+    ),
+    Mutation(
+        "rough-is-rounded-up",
+        "bounds.py",
+        "ROUGH = 1 - 2.0**-30",
+        "ROUGH = 1 + 2.0**-30",
+        "a bound that is added up in floating point is above what is possible",
     ),
     Mutation(
         "auto-stops-with-mishaps",
