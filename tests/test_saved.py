@@ -80,6 +80,60 @@ def test_a_plan_that_was_saved_by_any_way_is_read_by_all(saved, capsys):
     assert ran.against(read).planned_makespan == compare({"it": read})["it"].makespan == plan.makespan
 
 
+@posix
+def test_a_run_is_held_beside_the_plan_that_it_followed(capsys):
+    """The journal has it: no file is needed, and what could be planned from the durations is another plan."""
+    plan = schedule(TASKS, WORKERS, rank="fifo", fit="first-fit")
+    assert plan.placements != schedule(TASKS, WORKERS).placements
+    save_plan(plan, "kept")
+    assert main(["run", "job.json", "--plan", "kept", "--run-dir", "ran", "-q"]) == 0
+    Path("kept").rename("elsewhere")
+    told = json.loads(printed(capsys, "report", "ran", "--against", "--format", "json"))["against"]
+    assert told["followed"] is True and told["planned_anew"] == 0
+    placed = {placement.task_id: placement for placement in plan.placements}
+    assert {row["task_id"] for row in told["tasks"]} == set(placed)
+    for row in told["tasks"]:
+        late = row["planned_start"] - placed[row["task_id"]].start  # it is followed some moments after the beginning
+        assert 0 <= late < 0.1 and row["planned_worker"] == placed[row["task_id"]].worker_id
+    out = printed(capsys, "report", "ran", "--against")
+    assert re.search(r"beside the plan that it was given to follow:\nplanned \d+ ms, took \d+ ms", out)
+    assert told["planned_makespan"] == pytest.approx(plan.makespan, abs=0.1)
+    assert "beside the plan that it was given to follow:" in printed(capsys, "report", "ran")
+    assert main(["run", "job.json", "--run-dir", "freely", "-q"]) == 0
+    told = json.loads(printed(capsys, "report", "freely", "--against", "--format", "json"))["against"]
+    assert told["followed"] is False and told["planned_anew"] is None
+
+
+@posix
+def test_what_was_planned_anew_on_the_way_is_not_what_was_planned(capsys):
+    tasks = [{"task_id": f"t{i}", "command": "sleep 0.8", "duration": 0.1} for i in range(6)]
+    Path("job.json").write_text(json.dumps({"tasks": tasks, "workers": WORKERS}))
+    assert main(["plan", "job.json", "--save", "kept"]) == 0
+    assert main(["run", "job.json", "--plan", "kept", "--run-dir", "ran", "-q", "--replan", "10%"]) == 0
+    told = json.loads(printed(capsys, "report", "ran", "--against", "--format", "json"))["against"]
+    assert told["planned_anew"] >= 1 and 0.3 <= told["planned_makespan"] < 0.4
+    said = r"follow; the rest was planned anew \d times? on the way:"
+    assert re.search(said, printed(capsys, "report", "ran", "--against"))
+
+
+@posix
+def test_a_run_that_was_taken_up_with_another_plan_is_held_beside_both(capsys):
+    tasks = [{"task_id": f"t{i}", "command": "sleep 0.4", "duration": 0.4} for i in range(8)]
+    Path("job.json").write_text(json.dumps({"tasks": tasks, "workers": WORKERS}))
+    assert main(["plan", "job.json", "--save", "kept"]) == 0
+    run_it = ["run", "job.json", "--plan", "kept", "--run-dir", "ran", "-q", "--replan", "never"]
+    assert main([*run_it, "--walltime", "1s"]) == 75
+    ended = {task_id for task_id, status in PastRun(Path("ran")).result().items() if status == "COMPLETED"}
+    assert 0 < len(ended) < 8
+    assert main(["resume", "ran", "--plan", "kept", "-q"]) == 0
+    told = json.loads(printed(capsys, "report", "ran", "--against", "--format", "json"))["against"]
+    assert told["followed"] and len(told["tasks"]) == 8
+    first = {placement.task_id: placement.start for placement in load_plan("kept").placements}
+    for row in told["tasks"]:
+        as_before = abs(row["planned_start"] - first[row["task_id"]]) < 0.2
+        assert as_before or row["task_id"] not in ended
+
+
 def test_it_is_the_same_file_however_it_is_saved(capsys):
     by_save(capsys)
     kept = json.loads(Path("kept").read_text())

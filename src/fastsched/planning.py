@@ -61,8 +61,8 @@ NEEDS = (
     ("samples", SPREAD, "they are plays with other durations"),
     ("deadline", SPREAD, "it is asked how likely it is to be met"),
     ("target_gap", SEARCH, "it ends a search"),
-    ("seed", (*SEARCH, *SPREAD), "nothing else is drawn by chance"),
-    ("threads", (*SEARCH, *VARY, *SPREAD), "one plan takes one"),
+    ("seed", (*SEARCH, *SPREAD), "nothing is drawn by chance"),
+    ("threads", (*SEARCH, *VARY, *SPREAD), "one plan takes no more than one"),
 )
 SPELT = {"price_file": "shapes", "prices": "shape"}
 
@@ -147,15 +147,16 @@ def check_questions(arguments: argparse.Namespace) -> None:
     """End the program where options do not go together, or are of no use, or name files that clash."""
     given = {name for name in (*ASKED, "plan") if getattr(arguments, name) is not None}
     if "vary" in given:
-        for name in NOT_VARIED:
+        for name in (*NOT_VARIED, *(name for name, wanted, _ in NEEDS if "vary" not in wanted)):
             if name in given:
                 arguments.parser.error(f"argument --vary: it makes many plans; leave out {spell(name)}")
     for name, wanted, why in NEEDS:
         if name in given and given.isdisjoint(wanted):
-            one_of = " or ".join(map(spell, wanted))
+            *others, last = map(spell, wanted)
+            one_of = f"{', '.join(others)} or {last}" if others else last
             arguments.parser.error(f"argument {spell(name)}: {why}; say {one_of} too, or leave it out")
-    if "vary" in given and "seed" in given:
-        arguments.parser.error("argument --seed: --vary draws nothing by chance; leave it out")
+    if {"plan", "spread"} <= given:
+        arguments.parser.error("argument --spread: it plays a plan that is made here; leave out --plan")
     check_files(
         arguments,
         reads=[
