@@ -221,7 +221,7 @@ def test_an_error_of_ours_is_no_error_of_the_user(capsys, monkeypatch):
         def broken(*_, _error=error, **__):
             raise _error
 
-        monkeypatch.setattr("fastsched.cli.schedule", broken)
+        monkeypatch.setattr("fastsched.planning.schedule", broken)
         assert main(["plan", write("job.json", [task("a")], TWO)]) == 70
         err = capsys.readouterr().err
         assert "Traceback" in err and "please report it" in err

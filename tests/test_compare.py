@@ -7,8 +7,7 @@ import os
 import pytest
 
 import fastsched
-from fastsched import Shape, Task, ValidationError, Worker, compare, schedule
-from fastsched.report import plan_as_json
+from fastsched import Shape, Task, ValidationError, Worker, compare, load_plan, save_plan, schedule
 
 TASKS = [Task("a", "true", duration=10), Task("b", "true", duration=20), Task("c", "true", ["b"], duration=30)]
 ONE, TWO = [Worker("w", 1, 1024)], [Worker("w", 1, 1024), Worker("v", 1, 1024)]
@@ -38,9 +37,10 @@ def test_which_tasks_moved_the_most():
     assert [m.later for m in told.moves("two", "one")] == [-10, -10]
 
 
-def test_a_saved_plan_is_as_good_as_the_plan():
+def test_a_saved_plan_is_as_good_as_the_plan(tmp_path):
     plan = schedule(TASKS, TWO)
-    told = compare({"plan": plan, "saved": plan_as_json(plan)}, prices=[Shape("1x1G", 1)])
+    save_plan(plan, tmp_path / "plan.json")
+    told = compare({"plan": plan, "saved": load_plan(tmp_path / "plan.json")}, prices=[Shape("1x1G", 1)])
     one, two = ({name: value for name, value in vars(outline).items() if name != "name"} for outline in told.outlines)
     assert one.pop("utilisation") == pytest.approx(two.pop("utilisation"))
     assert one == two and told.best == "plan"

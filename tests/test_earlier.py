@@ -341,3 +341,27 @@ def test_report_says_which_commands_ask_for_more_memory_than_they_take(capsys):
     assert told["history"]["n_memory"] == 1
     starts = sorted(placement["start"] for placement in told["placements"])
     assert starts[1] > 0, "both do not fit beside each other any more"
+
+
+def test_size_and_compare_use_what_earlier_runs_measured(capsys):
+    file = job(tasks=[("a", "sleep 0.1"), ("b", "sleep 0.3", ["a"])])
+    assert main(["run", file, "-q"]) == 0
+    options = ["--deadline", "1h", "--shape", "1x1G=1", "--format", "json"]
+    told = {}
+    for name, more in (("known", []), ("unknown", ["--no-history"]), ("named", ["--history", newest().name])):
+        capsys.readouterr()
+        assert main(["size", file, *options, *more]) == 0
+        size = json.loads(capsys.readouterr().out)
+        assert main(["compare", file, "--try", "-w 1x1G", "--format", "json", *more]) == 0
+        (outline,) = (compared := json.loads(capsys.readouterr().out))["plans"]
+        assert main(["plan", file, "-w", "1x1G", "--format", "json", *more]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert size["makespan"] == outline["makespan"] == plan["makespan"]
+        assert size["history"] == plan["history"] and compared["history"] == (
+            {file: plan["history"]} if plan["history"] else {}
+        )
+        told[name] = size["makespan"]
+    assert told["unknown"] == 2 and 0.4 <= told["known"] < 1.5 and told["named"] == told["known"]
+    for words in (["size", file, *options[:-2]], ["compare", file], ["plan", file, "--vary", "workers=1..2"]):
+        assert main(words) == 0
+        assert "from 1 earlier run" in " ".join(capsys.readouterr().out.split()), words

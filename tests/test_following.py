@@ -277,7 +277,7 @@ def test_of_the_plans_that_are_found_the_shortest_is_followed(tmp_path):
     rows = [
         {"task_id": name, "worker_id": "ab"[i % 2], "start": 5.0 * i, "end": 5.0 * i + 10} for i, name in enumerate(ids)
     ]
-    (tmp_path / "plan.json").write_text(json.dumps({"in_order": True, "placements": rows}))
+    (tmp_path / "plan.json").write_text(json.dumps({"order": ids, "placements": rows}))
     workers = [Worker(name, 1, 1000) for name in "ab"]
     slow = dict.fromkeys(ids, 2.0)
     _, events, _ = live([*chain, *fill], workers, load_plan(tmp_path / "plan.json"), factors=slow, replan=0.1)

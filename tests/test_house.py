@@ -77,7 +77,7 @@ FLOORS = {
     "covering": 1,
     "sizing": 7,
     "vary": 7,
-    "compare": 7,
+    "compare": 8,
     "curve": 7,
     "__init__": 9,
     "progress": 9,
@@ -91,10 +91,13 @@ FLOORS = {
     "optimize": 4,
     "answers": 11,
     "asked": 11,
+    "options": 12,
     "verbs": 13,
     "whatif": 14,
-    "cli": 15,
-    "__main__": 16,
+    "planning": 14,
+    "running": 15,
+    "cli": 16,
+    "__main__": 17,
 }
 FOLDERS = ("engines", "formats", "pictures", "runtime")
 CLEAN = (

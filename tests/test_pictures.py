@@ -453,7 +453,7 @@ def test_what_is_said_of_pictures_does_not_disturb_programs(job, capsys):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--html", "job.json"], "argument --html: job.json would be overwritten; it is what is read"),
+        (["--html", "job.json"], "argument --html: job.json would be overwritten; it is the job file"),
         (["--html", "."], "argument --html: . is a folder"),
         (["--trace", "none/a.json"], "argument --trace: none/a.json: there is no such folder"),
         (["--html", "a", "--trace", "./a"], "argument --trace: ./a would be overwritten; --html writes it too"),

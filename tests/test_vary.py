@@ -147,10 +147,29 @@ def test_the_curve_is_drawn_into_a_file(tmp_path):
     pytest.importorskip("matplotlib", reason="skipped: matplotlib is not here")
     answer = vary(make_tasks(5), [Worker("w", 2, 2048)], "workers", range(1, 9), prices=[Shape("2x2G", 1)])
     figure = answer.plot(tmp_path / "curve.png")
-    axes = figure.axes[0]
-    assert axes.get_lines()[0].get_ydata() == pytest.approx([point.makespan / 60 for point in answer.points])
-    assert axes.get_xlabel() == "workers" and axes.get_ylabel() == "makespan (min)"
+    makespan, used, price = figure.axes
+    assert makespan.get_lines()[0].get_ydata() == pytest.approx([point.makespan for point in answer.points])
+    assert makespan.get_lines()[1].get_ydata() == pytest.approx([point.lower_bound for point in answer.points])
+    cores = [100 * point.utilisation["cpu_millicores"] for point in answer.points]
+    assert used.get_lines()[0].get_ydata() == pytest.approx(cores) and used.get_lines()[0].get_label() == "cores"
+    assert price.get_lines()[0].get_ydata() == pytest.approx([point.price for point in answer.points])
+    assert price.get_xlabel() == "workers" and makespan.get_title(loc="left") == "makespan over workers"
+    told = " ".join(text.get_text() for text in makespan.texts)
+    assert f"knee at {answer.knee.value}" in told and f"shortest from {answer.enough.value}" in told
+    assert all(text.get_text().endswith(("s", "m", "h", "0")) for text in makespan.get_yticklabels())
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_curves_of_one_point_and_of_none_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib", reason="skipped: matplotlib is not here")
+    one = vary(make_tasks(5), [Worker("w", 2, 2048)], "workers", [3])
+    assert len(one.plot(tmp_path / "one.svg").axes) == 2 and "<svg" in (tmp_path / "one.svg").read_text()
+    none = vary([Task("a", "x", (), 9)], [Worker("w", 2, 2048)], "workers", [1, 2])
+    assert none.points[0].makespan is None
+    none.plot(tmp_path / "none.pdf")
+    assert (tmp_path / "none.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(ValueError, match="abc"):
+        one.plot(tmp_path / "one.abc")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

@@ -103,6 +103,7 @@ def test_size_for_a_program(capsys):
         (["--deadline", "60", "--shape", "1x1G=1"], "names no unit"),
         (["--deadline", "1h", "--shapes", "none.toml"], "none.toml: No such file"),
         (["--deadline", "1h", "--shapes", "job.json"], "a list of shapes is wanted"),
+        (["--deadline", "1h", "--shape", "1x1G=1", "--passes", "1000000001"], "argument --passes: "),
     ],
 )
 def test_what_size_cannot_do_is_said(options, said, capsys):
@@ -197,11 +198,84 @@ def test_what_cannot_be_varied_is_said(what, said, capsys):
     assert stopped.value.code == 2 and said in " ".join(capsys.readouterr().err.split())
 
 
-def test_one_question_at_a_time(capsys):
-    for options in (["--vary", "workers=1..2", "--spread", "20%"], ["--deadline", "1h"]):
-        with pytest.raises(SystemExit):
-            main(["plan", wide(), "-w", "1x1G", *options])
-        assert "argument --" in capsys.readouterr().err
+VARY, SPREAD = ["--vary", "workers=1..2"], ["--spread", "20%"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([*VARY, *SPREAD], "argument --vary: it makes many plans; leave out --spread"),
+        ([*VARY, "--seed", "1"], "argument --vary: it makes many plans; leave out --seed"),
+        ([*VARY, "--samples", "9"], "leave out --samples"),
+        ([*VARY, "--schedules", "9"], "leave out --schedules"),
+        ([*VARY, "--save", "p"], "leave out --save"),
+        (["--vary-plot", "a.png"], "argument --vary-plot: it draws what --vary finds; say --vary too"),
+        (["--shape", "1x1G=1"], "argument --shape: a plan has no price"),
+        (["--shapes", "shapes.toml"], "argument --shapes: a plan has no price"),
+        (["--samples", "9"], "argument --samples: they are plays with other durations; say --spread too"),
+        (["--deadline", "1h"], "say --spread too"),
+        (["--seed", "1"], "argument --seed: nothing is drawn by chance; say --optimize, --schedules or --spread too"),
+        (["--threads", "2"], "say --optimize, --schedules, --vary or --spread too"),
+        (["--target-gap", "1%"], "say --optimize or --schedules too"),
+        ([*SPREAD, "--plan", "p"], "argument --spread: it plays a plan that is made here; leave out --plan"),
+        ([*SPREAD, "--threads", "2000"], "argument --threads: '2000' is not a whole number from 1 to 1,024"),
+        ([*SPREAD, "--threads", "0"], "argument --threads: "),
+        (
+            [*SPREAD, "--samples", "10000001"],
+            "argument --samples: '10000001' is not a whole number from 1 to 10,000,000",
+        ),
+        ([*SPREAD, "--seed", str(2**64)], "argument --seed: "),
+        ([*VARY, "--threads", "1025"], "argument --threads: "),
+        (["--schedules", str(2**63)], "argument --schedules: "),
+        (["--optimize", "1s", "--threads", "1025"], "argument --threads: "),
+    ],
+)
+def test_what_nothing_uses_and_what_is_out_of_range_is_said(options, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", wide(), "-w", "1x1G", *options])
+    told = capsys.readouterr()
+    assert stopped.value.code == 2 and said in " ".join(told.err.split()) and not told.out
+    assert sorted(os.listdir()) == ["job.json"]
+
+
+def test_what_is_in_range_and_used_is_taken(capsys):
+    both = ["--seed", str(2**64 - 1), "--threads", "1024"]
+    assert main(["plan", wide(3), "-w", "1x1G", *SPREAD, "--samples", "20", *both]) == 0
+    assert main(["plan", wide(3), "-w", "1x1G", "--schedules", "50", *both, *SPREAD, "--samples", "5"]) == 0
+    assert main(["plan", wide(3), "-w", "1x1G", *VARY, "--threads", "2", "--shape", "1x1G=1"]) == 0
+    assert main(["plan", wide(3), "-w", "1x1G", "--save", os.devnull, "--html", os.devnull]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--save", "job.json"], "argument --save: job.json would be overwritten; it is the job file"),
+        (["--save", "linked"], "argument --save: linked would be overwritten; it is the job file"),
+        (["--workers", "w.json", "--html", "w.json"], "it is the file of --workers"),
+        (["--plan", "p.json", "--save", "./p.json"], "it is the plan of --plan"),
+        (["--plan", "p.json", "--trace", "p.json"], "it is the plan of --plan"),
+        (["--history", "h.json", "--save", "h.json"], "it is a history that is read"),
+        (["--save", "new", "--html", "new"], "argument --html: new would be overwritten; --save writes it too"),
+        (["--save", "new.svg", "--plot", "new.svg"], "--save writes it too"),
+        ([*VARY, "--shapes", "s.svg", "--vary-plot", "s.svg"], "it is the file of --shapes"),
+        ([*VARY, "--vary-plot", "a.txt"], "argument --vary-plot: 'a.txt' has none of the suffixes .png, .svg"),
+        ([*VARY, "--vary-plot", "none/a.svg"], "none/a.svg: there is no such folder"),
+        (["--save", "folder"], "argument --save: folder is a folder"),
+        (["--save", "none/p.json"], "argument --save: none/p.json: there is no such folder"),
+    ],
+)
+def test_files_that_clash_are_told_before_anything_is_read(options, said, capsys):
+    file = wide()
+    os.link(file, "linked")
+    Path("folder").mkdir()
+    for name in ("w.json", "p.json", "h.json", "s.svg"):
+        Path(name).write_text("as it was")
+    before = {path: path.read_text() for path in Path().iterdir() if path.is_file()}
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", file, *options])
+    told = capsys.readouterr()
+    assert stopped.value.code == 2 and said in " ".join(told.err.split()) and not told.out
+    assert before == {path: path.read_text() for path in Path().iterdir() if path.is_file()}
 
 
 def test_a_plan_as_csv(capsys):
@@ -292,16 +366,25 @@ def test_compare_reads_saved_plans_and_runs(capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--try", "rank=fif"], "argument --try: 'rank=fif': argument --rank: invalid choice: 'fif'"),
+        (["--try", "rank=fif"], "argument --try: 'rank=fif': argument --rank: "),
         (["--try", "rank=fifo more"], "unrecognized arguments: more"),
         (["--try", "'"], "No closing quotation"),
-        (["--try", "-w 1x1G --workers x.json"], "give one of them"),
+        (["--try", "-w 1x1G --workers x.json"], "argument --workers: not allowed with argument -w"),
     ],
 )
 def test_what_compare_cannot_try_is_said(options, said, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["compare", wide(), *options])
     assert stopped.value.code == 2 and said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("options", [["--try", "rank=fifo"], ["-w", "1x1G"], ["--workers", "job.json"]])
+def test_compare_says_when_there_is_nothing_to_plan(options, capsys):
+    assert main(["plan", wide(3), "--save", "p.json"]) == 0
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "p.json", *options])
+    said = f"argument {options[0]}: plans and runs are compared as they are; name a job file too"
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_compare_says_when_nothing_can_run(capsys):

@@ -81,10 +81,13 @@ class Delays:
 
 
 class Made(NamedTuple):
-    """One attempt of a task that came to its end. Times in ns; `was_lost`: its worker was."""
+    """One attempt of a task that came to its end. Times in ns; `was_lost`: its worker was.
+
+    A plan may leave the worker open.
+    """
 
     task_id: str
-    worker_id: str
+    worker_id: str | None
     attempt: int
     start_ns: int
     end_ns: int

@@ -14,8 +14,9 @@ from .curve import draw_columns, draw_histogram, show_finely
 from .gantt import SIGNS, show_seconds
 from .names import RESOURCE_WORDS, fit_width, show_capacity, show_name, width_of
 from .progress import count
-from .report import LABEL, can_print, plan_as_json, wrap
+from .report import LABEL, can_print, wrap
 from .risk import Risk
+from .saved import plan_as_json
 from .shapes import show_shape
 from .sizing import Sizing, Trial
 from .vary import Point, Variation
@@ -39,8 +40,8 @@ LEAST_NAME, LONGEST_NAME = 12, 40
 # ---------------------------------------------------------------- size
 
 
-def print_sizing(title: str, sizing: Sizing, n_shapes: int, file: str, width: int) -> None:
-    """The cheapest set, how near to the cheapest it is, and what else would do."""
+def print_sizing(title: str, sizing: Sizing, n_shapes: int, file: str, width: int, known: str = "") -> None:
+    """The cheapest set, how near to the cheapest it is, and what else would do; `known`: where durations come from."""
     plan, numbers = sizing.schedule, sizing.schedule.plan
     offered = numbers._capacity.sum(axis=0, dtype="int64").tolist()
     room = ", ".join(show_capacity(name, amount) for name, amount in zip(numbers._graph.resources, offered))
@@ -69,6 +70,7 @@ def print_sizing(title: str, sizing: Sizing, n_shapes: int, file: str, width: in
             ("makespan", f"{show_seconds(sizing.makespan)}, cores {held:.1%} used"),
             ("lower bound", f"{bound}: {nearness}"),
             ("search", tried),
+            *([("history", known)] if known else []),
         ],
         width,
     )
@@ -137,11 +139,14 @@ def sizing_as_json(sizing: Sizing) -> dict[str, Any]:
 # ---------------------------------------------------------------- vary
 
 
-def print_variation(title: str, variation: Variation, n_tasks: int, width: int) -> None:
-    """A table, a curve, and where more is of little use."""
+def print_variation(title: str, variation: Variation, n_tasks: int, width: int, known: str = "") -> None:
+    """A table, a curve, and where more is of little use; `known`: where durations come from."""
     what, points = variation.what, variation.points
     first, last = (show_value(what, point.value) for point in (points[0], points[-1]))
     print(f"{show_name(title)}: {count(n_tasks, 'task')}, {show_name(what)} from {first} to {last}\n")
+    if known:
+        print_rows([("history", known)], width)
+        print()
     # Columns as they are wanted: what it is called, and a point in it.
     columns: list[tuple[str, Callable[[Point], str]]] = [(what, lambda point: show_value(what, point.value))]
     if what != "workers" and len({point.n_workers for point in points}) > 1:
@@ -211,14 +216,14 @@ def variation_as_rows(variation: Variation) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- compare
 
 
-def print_comparison(comparison: Comparison, n_moves: int, width: int) -> None:
-    """A row for each plan, the best marked; and what moved the most against it."""
+def print_comparison(comparison: Comparison, n_moves: int, width: int, known: Sequence[str] = ()) -> None:
+    """A row for each plan, the best marked; what moved the most against it; `known`: where durations come from."""
     outlines = comparison.outlines
     best = comparison[comparison.best]
     columns: list[tuple[str, Callable[[Outline], str]]] = [
         ("makespan", lambda outline: show_seconds(outline.makespan)),
         ("longer", lambda outline: show_longer(outline, best)),
-        ("lower bound", lambda outline: show_seconds(outline.lower_bound)),
+        ("lower bound", lambda outline: show_time(outline.lower_bound or None)),
         ("above", lambda outline: "-" if outline.gap is None else f"{outline.gap:.1%}"),
     ]
     for name in dict.fromkeys(name for outline in outlines for name in outline.utilisation):
@@ -233,6 +238,9 @@ def print_comparison(comparison: Comparison, n_moves: int, width: int) -> None:
     room = max(LEAST_NAME, width - taken)
     names = [("*" if outline is best else "", label(outline, room)) for outline in outlines]
     print_table(["", "", *head], [[*name, *row] for name, row in zip(names, table)], width, left=(0, 1))
+    for text in known:
+        print()
+        print_rows([("history", text)], width)
     for outline in outlines if n_moves else ():
         if outline is not best and comparison.n_moved(outline.name):
             print_moves(comparison, outline, best, n_moves, width)

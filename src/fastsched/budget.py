@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .asked import seconds, share, whole
+from .asked import seconds, share, whole_from
 from .gantt import show_seconds
-from .optimize import Optimize, Progress
+from .optimize import MOST_SCHEDULES, Optimize, Progress
 from .progress import PlanProgress, count
 
 __all__ = ["add_search", "read_budget"]
@@ -17,7 +17,10 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a search for a shorter plan (Ctrl-C ends it, with the best so far)")
     group.add_argument("--optimize", type=seconds, metavar="D", help="for so long, such as 2s")
     group.add_argument(
-        "--schedules", type=whole, metavar="N", help="of so many schedules: with the same --seed, the same plan"
+        "--schedules",
+        type=whole_from(1, MOST_SCHEDULES),
+        metavar="N",
+        help="of so many schedules: with the same --seed, the same plan",
     )
     group.add_argument(
         "--target-gap", type=share, metavar="S", help="until it is within S of the lower bound, such as 1%%"
@@ -28,24 +31,17 @@ def read_budget(arguments: argparse.Namespace, progress: PlanProgress) -> Optimi
     """What the search may cost; None where none was asked for. Ends the program where the options make no sense."""
     parser: argparse.ArgumentParser = arguments.parser
     if arguments.optimize is None and arguments.schedules is None:
-        if arguments.target_gap is not None:
-            parser.error("argument --target-gap: it ends a search: say --optimize or --schedules too")
         return None
     if arguments.plan:
         parser.error("argument --plan: a plan is followed as it is; leave out --optimize and --schedules")
-    if arguments.schedules == 0:
-        parser.error("argument --schedules: at least 1 is wanted")
-    try:
-        return Optimize(
-            seconds=arguments.optimize,
-            schedules=arguments.schedules,
-            target_gap=arguments.target_gap or 0.0,
-            seed=arguments.seed,
-            threads=arguments.threads,
-            on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
-        )
-    except ValueError as error:
-        parser.error(str(error))
+    return Optimize(
+        seconds=arguments.optimize,
+        schedules=arguments.schedules,
+        target_gap=arguments.target_gap or 0.0,
+        seed=arguments.seed or 0,
+        threads=arguments.threads or 1,
+        on_progress=lambda so_far: progress.tell(lambda: _tell(so_far)),
+    )
 
 
 def _tell(so_far: Progress) -> str:

@@ -1,7 +1,7 @@
 """`compare()`: plans and runs side by side, numbers first, and which tasks moved the most.
 
-What is compared is a `Schedule`, a `Run`, or what `fastsched plan --format json` wrote, read back as an object. The
-best is the one in which the fewest tasks failed; among these the shortest, then the cheapest, then the first.
+What is compared is a `Schedule`, a `Run`, or a saved plan that `load_plan()` has read. The best is the one in which the
+fewest tasks failed; among these the shortest, then the cheapest, then the first.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from .errors import Problem, ValidationError
 from .model import RESERVED_RESOURCES, TaskStatus, Worker
 from .plan import NS, Plan, Run, Schedule
+from .saved import SavedPlan
 from .shapes import NANO, Shape, price_of, read_shapes
 
 __all__ = ["Comparison", "Move", "Outline", "compare"]
 
 MOVES = 5
-SAVED = ("makespan", "lower_bound", "bound_by", "status", "placements")  # what a saved plan has at the least
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Outline:
     """What is told of one plan.
 
     Attributes:
-        makespan, lower_bound: seconds. gap: the share by which it is above the bound; None where that is 0.
+        makespan, lower_bound: seconds; the bound is 0.0 where it is not known. gap: the share by which the makespan is
+            above the bound; None where that is 0.
         utilisation: of all that there is of each resource, the share that is held; empty where that is not known.
         price_per_hour; price: of the whole makespan; None where it is not known.
         n_tasks, n_failed, n_workers: how many.
@@ -109,12 +110,12 @@ class Comparison:
 
 
 def compare(
-    plans: Mapping[str, Schedule | Run | Mapping[str, Any]], *, prices: Iterable[Shape | Mapping[str, Any]] = ()
+    plans: Mapping[str, Schedule | Run | SavedPlan], *, prices: Iterable[Shape | Mapping[str, Any]] = ()
 ) -> Comparison:
     """Put plans, runs and saved plans side by side, by their names.
 
     Args:
-        plans: `Schedule`, `Run`, or the object that `fastsched plan --format json` writes.
+        plans: `Schedule`, `Run`, or what `load_plan()` has read.
         prices: shapes with what one costs an hour; a worker costs what the shape does that is equal to it.
 
     Raises:
@@ -123,12 +124,18 @@ def compare(
     shapes = read_shapes(prices)
     if not plans:
         raise ValueError("there is nothing to compare; give at least one plan")
-    outlines = tuple(
-        _outline_plan(name, plan, shapes) if isinstance(plan, (Schedule, Run)) else _outline_saved(name, plan, shapes)
-        for name, plan in plans.items()
-    )
+    outlines = tuple(_outline_of(name, plan, shapes) for name, plan in plans.items())
     best = min(outlines, key=lambda o: (o.n_failed, o.makespan, o.price_per_hour if o.price_per_hour else 0.0))
     return Comparison(outlines, best.name)
+
+
+def _outline_of(name: str, plan: object, shapes: list[Shape]) -> Outline:
+    if isinstance(plan, (Schedule, Run)):
+        return _outline_plan(name, plan, shapes)
+    if isinstance(plan, SavedPlan):
+        return _outline_saved(name, plan, shapes)
+    message = "it is no plan: what schedule() or run() answers is wanted, or what load_plan() has read"
+    raise ValidationError([Problem("bad_type", name, message)])
 
 
 def _outline_plan(name: str, plan: Schedule | Run, shapes: list[Shape]) -> Outline:
@@ -153,14 +160,8 @@ def _outline_plan(name: str, plan: Schedule | Run, shapes: list[Shape]) -> Outli
     )
 
 
-def _outline_saved(name: str, saved: Mapping[str, Any], shapes: list[Shape]) -> Outline:
-    missing = [key for key in SAVED if key not in saved] if isinstance(saved, Mapping) else list(SAVED)
-    if missing:
-        raise ValidationError(
-            [Problem("missing_field", name, f"it is no plan as fastsched writes it: {missing[0]!r} is missing")]
-        )
-    offers: Mapping[str, Mapping[str, int]] = saved.get("workers") or {}
-    shares: Mapping[str, Mapping[str, float]] = saved.get("utilisation") or {}
+def _outline_saved(name: str, saved: SavedPlan, shapes: list[Shape]) -> Outline:
+    offers, shares = saved.workers, saved.utilisation
     utilisation = {}
     for resource in next(iter(offers.values()), {}):
         offered = sum(one.get(resource, 0) for one in offers.values())
@@ -168,19 +169,19 @@ def _outline_saved(name: str, saved: Mapping[str, Any], shapes: list[Shape]) -> 
         if offered:
             utilisation[resource] = held / offered
     rate = price_of(shapes, map(_worker_of, offers.values()), next(iter(offers.values()), {})) if offers else None
-    last = {placed["task_id"]: placed for placed in saved["placements"]}  # they are in order of time
+    last = {placed.task_id: placed for placed in saved.placements}  # they are in order of time
     return _outline(
         name,
-        float(saved["makespan"]),
-        float(saved["lower_bound"]),
-        str(saved["bound_by"]),
+        saved.makespan,
+        saved.lower_bound,
+        saved.bound_by,
         utilisation,
         rate,
-        len(saved["status"]),
-        sum(status != TaskStatus.COMPLETED for status in saved["status"].values()),
-        len(offers or shares),
-        {task_id: float(placed["start"]) for task_id, placed in last.items()},
-        {task_id: str(placed["worker_id"]) for task_id, placed in last.items()},
+        len(saved.status),
+        sum(status is not TaskStatus.COMPLETED for status in saved.status.values()),
+        len(offers or {placed.worker_id for placed in last.values()}),
+        {task_id: placed.start for task_id, placed in last.items()},
+        {task_id: placed.worker_id for task_id, placed in last.items()},
     )
 
 

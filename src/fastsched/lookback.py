@@ -25,15 +25,16 @@ from .delays import (
 )
 from .errors import FastschedError, HistoryWarning
 from .formats import Job
-from .formats.plans import load_placements
 from .graph import Graph, WorkerTable
 from .history import Filled, Measurements, measure
 from .model import Task
 from .plan import Placement, Run, Schedule
 from .planner import schedule
+from .progress import count
 from .runtime.earlier import MOST_RUNS, History, find_earlier
 from .runtime.folder import find_run
 from .runtime.view import PastRun
+from .saved import SavedPlan, load_plan
 
 __all__ = [
     "add_against",
@@ -71,8 +72,8 @@ def add_against(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         metavar="PLAN",
-        help="how late each task was, and for what, against the plan that could be made when the run began; or against "
-        "one in a file, as `fastsched plan --format json` prints it, or against another run",
+        help="how late each task was, and for what, against the plan that the run was given to follow, or else the one "
+        "that could be made when it began; or against one in a file, of `fastsched plan --save`, or another run",
     )
     parser.add_argument("--all", action="store_true", help="a line for every task of that, the latest first")
 
@@ -85,16 +86,13 @@ def source_of(path: str) -> str:
         return os.path.abspath(path)
 
 
-def look_back(arguments: argparse.Namespace, job: Job) -> Measurements | None:
-    """What earlier runs measured, as the options say; None: nothing is wanted of it."""
+def look_back(arguments: argparse.Namespace, job: Job, file: str) -> Measurements | None:
+    """What earlier runs of a job file measured, as the options say; None: nothing is wanted of it."""
     if arguments.no_history or not (arguments.history or any(map(leaves_open, job.tasks))):
         return None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", HistoryWarning)
-        if arguments.history:
-            found = History.from_runs(arguments.history)
-        else:
-            found = find_earlier(source_of(arguments.file), job.name)
+        found = History.from_runs(arguments.history) if arguments.history else find_earlier(source_of(file), job.name)
     for warning in caught:
         print(f"fastsched: warning: {warning.message}", file=sys.stderr)
     return found if len(found) else None
@@ -121,37 +119,39 @@ def put_in(graph: Graph, table: WorkerTable | None, history: Measurements | None
 class Beside(NamedTuple):
     """A run that is over beside a plan, if there is one, and the memory that was asked for beside what was taken.
 
-    `known`: whether any duration was known when it began.
+    `known`: whether any duration was known when it began. `n_anew`: how often the plan that it followed was made anew;
+    None: it is beside another one.
     """
 
     compared: Delays | None
     memory: list[MemoryAsked]
     known: bool
+    n_anew: int | None = None
 
 
 def compare_run(past: PastRun, wanted: str | bool | None) -> Beside:
     """What is to be told of a run besides its summary.
 
-    wanted: True: against what could be planned when it began; a file: against the plan in it; else against the run of
-    that name; None: as True, where any durations were known and it takes no time to speak of, else nothing is compared.
+    wanted: True: against the plan that it was given to follow, or what could be planned when it began; a file: against
+    the plan in it; else against the run of that name; None: as True, where there was a plan or any durations were known
+    and it takes no time to speak of, else nothing is compared.
     """
     tasks, result = past.ledger.state.tasks, past.result()
     known = any(task.duration is not None for task in tasks)
     if not tasks or (wanted is None and len(tasks) > MOST_UNASKED):
         return Beside(None, [], known)
     memory = memory_asked(tasks, Measurements([measure(tasks, past.ledger.attempts, "")]))
-    if wanted is None and not known:
-        return Beside(None, memory, known)
-    plan: Schedule | Run | list[Placement]
+    plan: Schedule | Run | SavedPlan | list[Placement]
     if isinstance(wanted, str):
-        plan = load_placements(wanted) if os.path.isfile(wanted) else PastRun(find_run(wanted)).result()
-    else:
-        plan = plan_at_start(past)
-    try:
-        compared = result.against(plan)
-    except ValueError as error:
-        raise FastschedError(f"{wanted}: {error}") from None
-    return Beside(compared, memory, known)
+        plan = load_plan(wanted) if os.path.isfile(wanted) else PastRun(find_run(wanted)).result()
+        try:
+            return Beside(result.against(plan), memory, known)
+        except ValueError as error:
+            raise FastschedError(f"{wanted}: {error}") from None
+    if past.adopted:
+        n_anew = sum(fact.behind_ns is not None for fact in past.adopted)
+        return Beside(result.against(past.given_plan()), memory, known, n_anew)
+    return Beside(result.against(plan_at_start(past)) if wanted or known else None, memory, known)
 
 
 def plan_at_start(past: PastRun) -> Schedule:
@@ -173,7 +173,10 @@ def plan_at_start(past: PastRun) -> Schedule:
 def print_compared(found: Beside, wanted: str | bool | None, all_tasks: bool) -> None:
     """For a person: the whole against the plan, the tasks where they are asked for, and the memory."""
     if found.compared is not None:
-        if wanted is True and not found.known:
+        if found.n_anew is not None:
+            anew = f"; the rest was planned anew {count(found.n_anew, 'time')} on the way" if found.n_anew else ""
+            print(f"beside the plan that it was given to follow{anew}:")
+        elif wanted is True and not found.known:
             print("no duration was known when the run began: each task was planned with 1 s")
         print_comparison(found.compared)
         if wanted is not None:
@@ -182,8 +185,12 @@ def print_compared(found: Beside, wanted: str | bool | None, all_tasks: bool) ->
 
 
 def compared_as_json(found: Beside) -> dict[str, Any]:
-    """For a program: `against`, None where nothing was planned, and `memory`."""
+    """For a program: `against`, None where nothing was planned, and `memory`.
+
+    `followed`: whether that is the plan that it was given to follow; `planned_anew`: how often it was, on the way.
+    """
+    told = {"followed": found.n_anew is not None, "planned_anew": found.n_anew}
     return {
-        "against": None if found.compared is None else comparison_as_json(found.compared),
+        "against": None if found.compared is None else comparison_as_json(found.compared) | told,
         "memory": [kind._asdict() for kind in found.memory],
     }

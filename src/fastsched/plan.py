@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, repeat
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,14 @@ class Placement(NamedTuple):
     start: float
     end: float
     outcome: TaskStatus
+
+
+class Placed(Protocol):
+    """What has placements, such as a plan that was loaded."""
+
+    @property
+    def placements(self) -> Iterable[Placement]:
+        """The attempts."""
 
 
 class Plan:
@@ -555,8 +563,8 @@ class Run(_Outcome):
         """
         raise_for_wrongs(self.plan, self.task_ids, self.worker_ids, expected=False, open_ends=self.interrupted)
 
-    def against(self, plan: _Outcome | Iterable[Placement]) -> Delays:
-        """This run beside a plan of the same tasks: a `Schedule`, the placements of one, or another run.
+    def against(self, plan: _Outcome | Placed | Iterable[Placement]) -> Delays:
+        """This run beside a plan of the same tasks: a `Schedule`, one that was loaded, placements, or another run.
 
         Returns:
             A `Delays`: how late every task was and the whole, and for what, so that the parts add up.
@@ -564,7 +572,8 @@ class Run(_Outcome):
         Raises:
             ValueError: where none of the tasks of this run is in the plan.
         """
-        planned_made = plan._made() if isinstance(plan, _Outcome) else list(map(_as_made, plan))
+        rows: Any = getattr(plan, "placements", plan)
+        planned_made = plan._made() if isinstance(plan, _Outcome) else list(map(_as_made, rows))
         known = plan.keys() if isinstance(plan, _Outcome) else {made.task_id for made in planned_made}
         if known and self and self.keys().isdisjoint(known):
             raise ValueError("the plan has none of the tasks of this run; it is of others")
@@ -588,4 +597,4 @@ class Run(_Outcome):
 
 def _as_made(placement: Placement) -> Made:
     task_id, worker_id, attempt, start, end, _ = placement
-    return Made(task_id, worker_id, attempt, round(start * NS), round(end * NS), False)
+    return Made(task_id, worker_id or None, attempt, round(start * NS), round(end * NS), False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from .optimize import SEARCH
 from .plan import Run, Schedule
 from .progress import SHOWN_MISFITS, count
 
-__all__ = ["event_as_json", "plan_as_json", "print_plan", "report_run", "write_json", "write_lines"]
+__all__ = ["event_as_json", "print_plan", "report_run", "write_json", "write_lines"]
 
 SHOWN_FAILURES = 10
 SHOWN_LINES = 5
@@ -129,31 +128,6 @@ def can_print(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def plan_as_json(plan: Schedule) -> dict[str, Any]:
-    """All of a plan, for a program."""
-    return {
-        "makespan": plan.makespan,
-        "rank": plan.rank,
-        "fit": plan.fit,
-        "schedules": plan.plan.n_schedules,
-        "lower_bound": plan.lower_bound,
-        "bound_by": plan.bound_by,
-        "gap": plan.gap if math.isfinite(plan.gap) else None,
-        "bottleneck": plan.bottleneck,
-        "bounds": {name: ns / 1e9 for name, ns in plan.plan.bounds_ns.items()},
-        "critical_path": plan.critical_path,
-        "status": plan,
-        "reasons": plan.reasons,
-        "causes": plan.causes,
-        "placements": [placement._asdict() for placement in plan.placements],
-        "utilisation": plan.utilisation,
-        "workers": {
-            worker: dict(zip(plan.plan._graph.resources, row))
-            for worker, row in zip(plan.worker_ids, plan.plan._capacity.tolist())
-        },
-    }
 
 
 def event_as_json(event: Event) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from .errors import MissingExtraError
 from .graph import WorkerTable, read_both
 from .model import Task, Worker, nearest
+from .names import show_name
+from .pictures.variation import Curve, plot_curve
 from .plan import COMPLETED_STATE
 from .planner import TaskGraph
 from .portfolio import check_fit, check_rank
@@ -32,7 +33,6 @@ __all__ = ["Point", "Variation", "find_knee", "vary"]
 
 NS = 1_000_000_000
 NEAR_BEST = Fraction(105, 100)
-UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))  # of the axis
 WORKERS, CORES, MEMORY = "workers", "cores", "memory"
 
 
@@ -82,40 +82,26 @@ class Variation:
         Raises:
             MissingExtraError: without matplotlib.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise MissingExtraError("plot", "a plot") from None
         known = [point for point in self.points if point.makespan is not None]
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
-        axes = figure.subplots()
-        values = [point.value for point in known]
-        longest = max((point.makespan or 0.0 for point in known), default=0.0)
-        unit, per = next((pair for pair in UNITS if longest >= 2 * pair[1]), UNITS[-1])
-        makespans = [(point.makespan or 0.0) / per for point in known]
-        bounds = [(point.lower_bound or 0.0) / per for point in known]
-        axes.plot(values, makespans, marker="o", markersize=3, label="makespan")
-        axes.plot(values, bounds, linestyle="--", color="grey", label="lower bound")
-        for point, name in ((self.knee, "knee"), (self.enough, "within 5 % of the best")):
-            if point is not None and point.makespan is not None:
-                axes.plot(
-                    [point.value], [point.makespan / per], "s", markerfacecolor="none", markersize=9,
-                    label=f"{name}: {point.value:g}",
-                )  # fmt: skip
-        axes.set_xlabel({WORKERS: "workers", CORES: "cores of each worker", MEMORY: "MB of each worker"}.get(
+        what = {WORKERS: "workers", CORES: "cores of each worker", MEMORY: "MB of each worker"}.get(
             self.what, self.what
-        ))  # fmt: skip
-        axes.set_ylabel(f"makespan ({unit})")
-        axes.set_ylim(bottom=0)
-        if known and all(point.price is not None for point in known):
-            right = axes.twinx()
-            right.plot(values, [point.price for point in known], color="tab:green", linewidth=1, label="price")
-            right.set_ylabel("price of the whole")
-            right.set_ylim(bottom=0)
-        figure.legend(loc="outside upper center", ncols=5, fontsize="small")
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        )
+        marked = [(self.knee, "knee at {:g}"), (self.enough, "within 5 % of the shortest from {:g}")]
+        curve = Curve(
+            values=[point.value for point in known],
+            label=what,
+            title=f"makespan over {show_name(what)}",
+            makespans=[point.makespan or 0.0 for point in known],
+            bounds=[point.lower_bound or 0.0 for point in known],
+            shares={
+                name: [point.utilisation[name] for point in known]
+                for name in (known[0].utilisation if known else ())
+                if any(point.utilisation[name] for point in known)
+            },
+            prices=None if any(point.price is None for point in known) else [point.price or 0.0 for point in known],
+            marks=[(known.index(point), said.format(point.value)) for point, said in marked if point is not None],
+        )
+        return plot_curve(curve, path)
 
 
 def vary(

@@ -27,7 +27,8 @@ from .gantt import show_seconds
 from .lookback import add_against, compare_run, compared_as_json, print_compared
 from .model import TaskStatus
 from .names import fit_width, show_capacity, show_name, width_of
-from .pictures.options import add_pictures, check_pictures, write_pictures
+from .options import add_format
+from .pictures.options import add_pictures, check_files, write_pictures
 from .progress import count
 from .report import report_run, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
@@ -35,7 +36,7 @@ from .runtime.folder import find_run
 from .runtime.journal import Journal
 from .runtime.view import PastRun
 
-__all__ = ["ENGINE_HELP", "RUN_HELP", "add", "add_format", "add_verbs", "engine", "past_run"]
+__all__ = ["ENGINE_HELP", "RUN_HELP", "add", "add_verbs", "engine", "past_run"]
 
 COMPLETED, TASK_FAILED = 0, 1
 FOLLOW_S = 0.2  # between two looks at a file that grows
@@ -130,12 +131,6 @@ def engine(text: str) -> str:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The option that names a run."""
     parser.add_argument("--run", metavar="RUN", help=RUN_HELP)
-
-
-def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
-    """The option that chooses the form, of the usual ones and `more`."""
-    forms = ("human", "json", "jsonl", *more)
-    parser.add_argument("--format", choices=forms, default="human", help="(default: %(default)s)")
 
 
 def look(folder: Path, do: str, **arguments: Any) -> Any:
@@ -393,7 +388,8 @@ def do_workers(arguments: argparse.Namespace) -> int:
 
 def do_report(arguments: argparse.Namespace) -> int:
     """`fastsched report`."""
-    check_pictures(arguments)
+    named = arguments.against if isinstance(arguments.against, str) else None
+    check_files(arguments, reads=[("the plan of --against", named)])
     past = past_run(find_run(arguments.run))
     warn_of_damage(past)
     result = past.result()

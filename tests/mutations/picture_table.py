@@ -87,9 +87,16 @@ PICTURE_MUTATIONS = (
     Mutation(
         "input-overwritten",
         "pictures/options.py",
-        "if place in taken:",
-        "if place in taken and not inputs:",
+        "for what, file in reads if file is not None",
+        "for what, file in reads if file is None",
         "a picture is written over the job file",
+    ),
+    Mutation(
+        "two-outputs-in-one",
+        "pictures/options.py",
+        """        taken.append((file, f"{option} writes it too"))\n""",
+        "",
+        "of two pictures that are written into one file, the first is lost",
     ),
     Mutation(
         "column-kept-for-ever",

@@ -54,6 +54,8 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "_export": ("table",),
     "planner": ("portfolio", "optimize", "following"),
     "guide": ("following",),
+    "view": ("saved",),
+    "planning": ("whatif",),
     "replan": ("following",),
     "pilot": ("following", "simulation"),
     "_graphs": ("planner",),

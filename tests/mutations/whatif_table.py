@@ -130,4 +130,26 @@ WHATIF_MUTATIONS = (
         "(o.n_failed, o.price_per_hour if o.price_per_hour else 0.0, o.makespan)",
         "the cheapest plan is told to be the best, however long it takes",
     ),
+    # plans as files
+    Mutation(
+        "order-of-a-file-ignored",
+        "saved.py",
+        "for task_id in document.order]",
+        "for task_id in sorted(document.order, key=lambda name: place[name])]",
+        "a plan that was kept is followed by its starts",
+    ),
+    Mutation(
+        "planned-anew-taken-for-planned",
+        "runtime/view.py",
+        "            if fact.behind_ns is None:\n",
+        "            if fact:\n",
+        "a run that was behind is held beside the plan that was made on the way",
+    ),
+    Mutation(
+        "ignored-option",
+        "planning.py",
+        "given.isdisjoint(wanted)",
+        "given.issuperset(wanted)",
+        "--samples without --spread does nothing, and says nothing",
+    ),
 )

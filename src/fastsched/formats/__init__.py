@@ -16,7 +16,7 @@ from ..graph import CompiledGraph, read_both
 from ..model import Task, Worker
 from ..names import nearest_field, show_value
 
-__all__ = ["Job", "load", "load_plan", "load_shapes", "load_workers"]
+__all__ = ["Job", "load", "load_shapes", "load_workers", "read_bytes"]
 
 JOB_FIELDS = ("name", "description", "tasks", "workers")
 SUFFIXES = ("", ".json", ".toml")
@@ -51,7 +51,7 @@ def load(path: str | Path) -> Job:
     path = Path(path)
     read_project = rcpsp.READERS.get(path.suffix.lower())
     if read_project:
-        return read_project(str(path), path.stem, _read_bytes(path).decode(errors="replace"))
+        return read_project(str(path), path.stem, read_bytes(path).decode(errors="replace"))
     data = _decode(path)
     if isinstance(data, dict) and "workflow" in data:
         return wfcommons.read(str(path), data)
@@ -92,18 +92,11 @@ def load_shapes(path: str | Path) -> Sequence[Mapping[str, Any]]:
     return shapes
 
 
-def load_plan(path: str | Path) -> Mapping[str, Any] | None:
-    """Read what `fastsched plan --format json` has written; None: it is another file."""
-    path = Path(path)
-    data = _decode(path)
-    return data if isinstance(data, dict) and "placements" in data and "tasks" not in data else None
-
-
 def _decode(path: Path) -> Any:
     """The content of a JSON or TOML file as plain objects."""
     suffix = path.suffix.lower()
     form = "TOML" if suffix == ".toml" else "JSON"
-    content = _read_bytes(path)
+    content = read_bytes(path)
     if not content.strip():
         raise FormatError(str(path), "the file is empty; a job file is an object with a list 'tasks', in JSON or TOML")
     try:
@@ -118,7 +111,7 @@ def _decode(path: Path) -> Any:
         raise FormatError(str(path), f"not {form}: {error}{place}{remedy}") from None
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """The content of a file, without a mark of its encoding."""
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 from ..names import show_name
 from . import Pictured
 from .plot import require_matplotlib
 
-__all__ = ["add_pictures", "check_pictures", "write_pictures"]
+__all__ = ["add_pictures", "check_files", "plot_file", "write_pictures"]
 
 PLOT_KINDS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 
@@ -43,22 +44,38 @@ def plot_file(text: str) -> str:
     return text
 
 
-def check_pictures(arguments: argparse.Namespace, *inputs: str | None) -> None:
-    """End the program where a picture would be written over what is read, or over another one, or cannot be drawn."""
-    named = [(f"--{option}", getattr(arguments, option)) for option in ("html", "trace", "plot")]
-    asked = [(option, file) for option, file in named if file is not None]
-    taken = {os.path.realpath(file): "it is what is read" for file in inputs if file is not None}
-    for option, file in asked:
-        place = os.path.realpath(file)
-        if os.path.isdir(place):
+def check_files(
+    arguments: argparse.Namespace,
+    reads: Iterable[tuple[str, str | None]] = (),
+    writes: Iterable[tuple[str, str | None]] = (),
+) -> None:
+    """End the program where a picture, or what else is written, cannot be: over what is read, or twice into one file.
+
+    reads: what is read, in words, and the files. writes: options and the files that they write, beside the pictures.
+    None: there is no such file.
+    """
+    pictures = [(f"--{option}", getattr(arguments, option)) for option in ("html", "trace", "plot")]
+    taken = [(file, f"it is {what}") for what, file in reads if file is not None]
+    for option, file in (*writes, *pictures):
+        if file is None:
+            continue
+        if os.path.isdir(file):
             arguments.parser.error(f"argument {option}: {file} is a folder")
-        if not os.path.isdir(os.path.dirname(place)):
+        if not os.path.isdir(os.path.dirname(os.path.realpath(file))):
             arguments.parser.error(f"argument {option}: {file}: there is no such folder")
-        if place in taken:
-            arguments.parser.error(f"argument {option}: {file} would be overwritten; {taken[place]}")
-        taken[place] = f"{option} writes it too"
+        for other, why in taken:
+            if is_same_file(file, other):
+                arguments.parser.error(f"argument {option}: {file} would be overwritten; {why}")
+        taken.append((file, f"{option} writes it too"))
     if arguments.plot is not None:
         require_matplotlib()
+
+
+def is_same_file(file: str, other: str) -> bool:
+    """Whether two names are of one file that keeps what is written: /dev/null and a pipe do not."""
+    if os.path.exists(file) and os.path.exists(other):
+        return os.path.samefile(file, other) and os.path.isfile(file)
+    return os.path.normcase(os.path.realpath(file)) == os.path.normcase(os.path.realpath(other))
 
 
 def write_pictures(arguments: argparse.Namespace, outcome: Pictured, title: str) -> None:

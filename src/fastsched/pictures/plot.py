@@ -146,6 +146,8 @@ def _boxes(start: npt.NDArray[Any], end: npt.NDArray[Any], row: npt.NDArray[Any]
 
 def _write_names(scene: Scene, ax: Axes, start: Any, end: Any, colors: Any) -> None:
     """The ids of attempts in their boxes, as far as there is room."""
+    from matplotlib.patheffects import withStroke
+
     letters = 150 / _until(scene)  # that go into a second, about
     for i, task in enumerate(scene.columns["task"].tolist()):
         attempt, failed = int(scene.columns["attempt"][i]), scene.columns["reason"][i] > 0
@@ -163,6 +165,7 @@ def _write_names(scene: Scene, ax: Axes, start: Any, end: Any, colors: Any) -> N
             va="center",
             fontsize=7,
             color="white" if dark else "black",
+            path_effects=[withStroke(linewidth=2.5, foreground=colors[i])],  # a line may go behind it
             zorder=5,
             annotation_clip=True,
         )
@@ -255,7 +258,7 @@ def _draw_usage(scene: Scene, ax: Axes) -> None:
     ax.set_yticks([0, 50, 100], ["0", "50%", "100%"], fontsize=8)
     ax.set_ylabel("in use", fontsize=8)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right", fontsize=7, ncols=3, frameon=False)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 0.95), fontsize=7, ncols=5, frameon=False)
     _time_axis(scene, ax)
 
 

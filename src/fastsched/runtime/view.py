@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JournalError
+from ..events import PlanAdopted
 from ..graph import CompiledGraph, WorkerTable
+from ..guide import Route
 from ..model import TaskStatus
-from ..plan import Run
+from ..plan import NS, Placement, Run
 from ..state import State
 from .journal import Damage, read_journal
 from .ledger import Ledger
@@ -116,6 +118,7 @@ class PastRun:
 
     Attributes:
         opened: what it was given. now: when anything was last known of it, ns. view: what can be seen of it.
+        adopted: the plans that it followed, in order.
         damage: what is wrong with the journal.
     """
 
@@ -139,9 +142,11 @@ class PastRun:
         )
         self.ledger = Ledger(state, None if opened.logs is None else folder.absolute() / opened.logs)
         self.began, self.now = 0.0, 0
+        self.adopted: list[PlanAdopted] = []
         for record in records:
             if isinstance(record, Turn):
                 self.ledger.replay(record)
+                self.adopted += [fact for fact in record.facts if isinstance(fact, PlanAdopted)]
                 self.now = record.now
             elif isinstance(record, SchedulerOpened) and not self.began:
                 self.began = record.wall_time
@@ -153,3 +158,21 @@ class PastRun:
         unfinished = state.unfinished()
         log, folder = self.ledger.attempts, str(self.folder)
         return Run(state.ids, state.worker_ids, state.plan(), log, folder, not state.done, unfinished)
+
+    def given_plan(self) -> list[Placement]:
+        """The plan that it was given to follow, in the time of the run; empty: it followed none.
+
+        What was planned anew on the way is left out of it. Of a task that more than one of the plans given has, as
+        where somebody resumed it with another one, the last. Where a plan leaves the worker open, its id is empty.
+        """
+        ids, worker_ids = self.ledger.state.ids, [*self.ledger.state.worker_ids, ""]
+        given: dict[int, Placement] = {}
+        for fact in self.adopted:
+            if fact.behind_ns is None:
+                route = Route.of_fact(fact)
+                columns = (route.tasks, route.worker, route.start_ns, route.end_ns)
+                for task, worker, start, end in zip(*(column.tolist() for column in columns)):
+                    given[task] = Placement(
+                        ids[task], worker_ids[worker], 1, start / NS, end / NS, TaskStatus.COMPLETED
+                    )
+        return list(given.values())
