@@ -453,7 +453,10 @@ class Schedule(_Outcome):
         threads: int = 1,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> Risk:
-        """What becomes of the makespan when durations vary: `samples` plays of the plan's list, with its fit.
+        """What becomes of the makespan when durations vary: `samples` plays of what a run does that follows it.
+
+        A plan of one pass is played by its list and its fit; one that a search found by its order and its workers. With
+        a spread of 0 either is the plan.
 
         Args:
             spread: the standard deviation of each duration, as a share of it (0.2 is 20 %): it is multiplied by a

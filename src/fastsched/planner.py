@@ -9,6 +9,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ += ["check_history", "read_guide", "read_route", "schedule", "submit", "
 
 NS = 1_000_000_000
 CHANCE = 2**53  # a probability of 1, as the time line counts it
+RANK_OF_THE_REST = "critical-path"  # of what a plan does not have
 MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
 HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
 MANY = 2000  # tasks
@@ -176,12 +178,16 @@ class TaskGraph(CompiledGraph):
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
         made = better
 
+        @cache
+        def route() -> Route:  # worked out once, when somebody wants to know the risk
+            order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
+            asked = Route.of_order(order, made.start_ns, made.end_ns, made.worker)
+            return hold_back(asked, self, table.capacity, fit=FITS[0], exactly=True)
+
         def replay() -> Replay:
-            order, fit = made.order, made.fit
-            if order is None:
-                order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
-                fit = FITS[0]
-            return make_replay(self, table, rank=place_in(order), fit=fit, policy=policy)
+            if made.order is not None:
+                return make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
+            return make_replay(self, table, rank=RANK_OF_THE_REST, fit=FITS[0], route=route())
 
         made.make_replay = replay
         return made
@@ -357,10 +363,21 @@ def make_core(
 
 
 def make_replay(
-    graph: CompiledGraph, table: WorkerTable, *, rank: str | Int64s, fit: str, policy: Policy | None = None
+    graph: CompiledGraph,
+    table: WorkerTable,
+    *,
+    rank: str | Int64s,
+    fit: str,
+    policy: Policy | None = None,
+    route: Route | None = None,
 ) -> Replay:
-    """What plays this graph again and again, on these workers or some of them, or with other durations."""
+    """What plays this graph again and again, on these workers or some of them, or with other durations.
+
+    `route`: a plan that is followed each time.
+    """
     core = make_core(graph, table, rank=rank, fit=fit, max_retries=0, policy=policy)
+    if route is not None:
+        follow(core, route)
     core.fail_unsatisfiable(0)
     return Replay(core, graph.dep_ptr, graph.deps)
 
@@ -592,12 +609,12 @@ def by_latest_start(graph: Any, capacity: Int32s, start: Int64s, end: Int64s, wo
     return np.lexsort((start, -ends, ~planned)).astype(np.int32)
 
 
-def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str) -> Route:
+def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str, exactly: bool = False) -> Route:
     """Have those wait until their time whom the plan lets wait on purpose: started at once, they would make it longer.
 
     A list keeps no room free for what is not ready yet, and a plan may. So the plan is played as it was meant; while
     that takes longer than planned, some of the first that start before their time are held back. What one list pass
-    has made is played as it is, and nobody is held back.
+    has made is played as it is, and nobody is held back. `exactly`: nor is it to take less time than planned.
     """
     duration = graph.duration.copy()
     duration[route.tasks] = route.end_ns - route.start_ns
@@ -608,7 +625,8 @@ def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str) -> Route:
         )
         start = columns["start"][route.tasks]
         early = np.nonzero((start >= 0) & (start < route.start_ns) & (route.not_before == 0))[0]
-        if not len(early) or columns["end"].max() <= route.ends_ns:
+        ends_ns = int(columns["end"].max())
+        if not len(early) or ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly):
             break
         first = early[np.argsort(start[early], kind="stable")][: 1 + len(early) // share]
         held = route.not_before.copy()

@@ -83,7 +83,7 @@ CORE_MUTATIONS = (
     Mutation(
         "holds-too-few",
         "planner.py",
-        'if not len(early) or columns["end"].max() <= route.ends_ns:',
+        "if not len(early) or ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly):",
         "if True:",
         "a plan that leaves room idle on purpose takes longer than planned",
     ),
