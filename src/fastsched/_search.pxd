@@ -31,6 +31,11 @@ cdef class Search:
     cdef const int32_t[:, ::1] latest       # (2, n) ticks, when a task would have to end for the critical path to hold
     cdef int shift                          # a tick is 2**shift units
 
+    # what runs already: it starts at 0 on its worker, and nothing is before it
+    cdef const int32_t[::1] fixed           # n, the worker on which it runs; -1: it does not run
+    cdef const int32_t[::1] running         # m, those tasks, the one that ends last first
+    cdef uint64_t[::1] held                 # W * n_words, what those that were placed on it hold together
+
     # profiles, one at a time
     cdef uint64_t[::1] grid                 # moments * n_words
     cdef int64_t filled                     # moments of the grid that were touched
@@ -82,7 +87,10 @@ cdef class Search:
     cdef void _sort(self) noexcept nogil
     cdef bint _is_known(self, int direction) noexcept nogil
     cdef int64_t _generate(self, int direction) noexcept nogil
+    cdef int64_t _fix(self) noexcept nogil
+    cdef int64_t _fix_at_end(self, int64_t length) noexcept nogil
     cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil
+    cdef void _take(self, int32_t task, int32_t worker, int64_t start, int32_t at) noexcept nogil
     cdef double _left_over(self, int32_t worker, int32_t at, int32_t task) noexcept nogil
     cdef void _keep_best(self, int direction, int64_t length) noexcept nogil
     cdef void _keep(self, int direction, int32_t member, int64_t length, int64_t lateness) noexcept nogil

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .asked import seconds, share, whole
+from .asked import positive, seconds, share, whole
 from .gantt import show_seconds
 from .optimize import Optimize, Progress
 from .progress import PlanProgress, count
@@ -12,8 +12,8 @@ from .progress import PlanProgress, count
 __all__ = ["add_search", "read_budget"]
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
-    """The options of a search."""
+def add_search(parser: argparse.ArgumentParser, *, is_run: bool = False) -> None:
+    """The options of a search; of a run, those that `plan` has for other questions too."""
     group = parser.add_argument_group("a search for a shorter plan (Ctrl-C ends it, with the best so far)")
     group.add_argument("--optimize", type=seconds, metavar="D", help="for so long, such as 2s")
     group.add_argument(
@@ -22,6 +22,15 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--target-gap", type=share, metavar="S", help="until it is within S of the lower bound, such as 1%%"
     )
+    if is_run:
+        group.add_argument("--seed", type=whole, default=0, metavar="N", help="of the search (default: %(default)s)")
+        group.add_argument(
+            "--threads",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="searches at a time, before the run (default: %(default)s)",
+        )
 
 
 def read_budget(arguments: argparse.Namespace, progress: PlanProgress) -> Optimize | None:

@@ -44,6 +44,7 @@ from .guide import Guide
 from .lookback import add_history, look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .names import show_name
+from .optimize import Optimize
 from .pictures.options import add_pictures, check_pictures, write_pictures
 from .planner import TaskGraph, schedule
 from .policy import Policy
@@ -170,6 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(execute)
     add_following(execute, "20%%")
     execute.add_argument("-n", "--dry-run", action="store_true", help="only plan, as `fastsched plan` does")
+    add_search(execute, is_run=True)
     add_running(execute)
     folder = execute.add_mutually_exclusive_group()
     folder.add_argument(
@@ -180,9 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     execute.add_argument("--no-journal", action="store_true", help="keep no journal; the run cannot be resumed")
     execute.add_argument("-C", "--cwd", metavar="DIR", help="working directory of the commands (default: this one)")
-    execute.set_defaults(
-        width=None, html=None, trace=None, plot=None, save=None, optimize=None, schedules=None, target_gap=None
-    )
+    execute.set_defaults(width=None, html=None, trace=None, plot=None, save=None)
 
     resume = commands.add_parser(
         "resume",
@@ -622,7 +622,10 @@ def do_run(arguments: argparse.Namespace) -> int:
         print(f"fastsched: {known}", file=sys.stderr)
     arguments.source = source_of(arguments.file)
     guide = load_plan(arguments.plan) if arguments.plan else None
-    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide)
+    budget = read_budget(arguments, PlanProgress())
+    if budget is not None and arguments.quiet:
+        budget = replace(budget, on_progress=None)
+    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide, budget)
 
 
 def run_graph(
@@ -633,6 +636,7 @@ def run_graph(
     cwd: str | None,
     policy: Policy,
     guide: Guide | None,
+    budget: Optimize | None = None,
 ) -> int:
     """Run tasks that have been read."""
     if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
@@ -656,6 +660,7 @@ def run_graph(
         containment=arguments.containment,
         output_cap_mb=arguments.output_cap,
         plan=guide,
+        optimize=budget,
         replan=replan_of(arguments, REPLAN),
     )
     return watch(arguments, Session(settings, graph, table, settled=True, fresh=True))

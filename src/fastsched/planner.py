@@ -32,7 +32,8 @@ from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check
 from .ranks import RANKS, mean_capacity, urgency_order
 from .validate import Terms
 
-__all__ = ["TaskGraph", "by_latest_start", "choose_pair", "follow", "hold_back", "make_core", "play_list"]
+__all__ = ["TaskGraph", "by_latest_start", "choose_pair", "follow", "hold_back", "make_core", "plan_ahead"]
+__all__ += ["play_list"]
 __all__ += ["check_history", "read_guide", "read_route", "schedule", "submit", "with_history"]
 
 NS = 1_000_000_000
@@ -322,6 +323,26 @@ def choose_pair(
     plans = (passes.plan(*pair) for pair in pairs_to_try(rank, fit, len(table)) if pair[0] in RANKS)
     best = min(plans, key=lambda plan: plan.makespan_ns)
     return best.rank, best.fit
+
+
+def plan_ahead(
+    graph: TaskGraph, table: WorkerTable, rank: str, fit: str, policy: Policy | None, optimize: Optimize
+) -> Guide:
+    """What a live run is to follow: the plan that a search finds within its budget."""
+    made, _ = graph._play(
+        table,
+        rank,
+        fit,
+        0,
+        policy=policy,
+        outcome=None,
+        events=(),
+        failures=None,
+        plan=None,
+        on_progress=None,
+        optimize=optimize,
+    )
+    return read_guide(made)
 
 
 def make_core(

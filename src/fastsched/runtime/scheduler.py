@@ -24,6 +24,7 @@ from ..graph import CompiledGraph, WorkerTable
 from ..guide import Guide
 from ..history import Measurements
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
+from ..optimize import Optimize
 from ..plan import Plan, Schedule
 from ..planner import check_history, read_guide
 from ..policy import Policy
@@ -91,6 +92,9 @@ class Scheduler:
             their time.
         replan: when it is going to be over later than planned by more than this share of the time that the plan takes,
             what is left is planned anew, beside the run; None: never.
+        optimize: what may be spent on a search for shorter plans: seconds, or an `Optimize`. Nothing waits for it: it
+            looks, beside the run, for a plan of what was submitted, which goes by `rank` meanwhile, and of what is left
+            where that is planned anew; for less than a second at a time, on one thread. Not together with `plan`.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -125,6 +129,7 @@ class Scheduler:
         history: Measurements | None = None,
         plan: Schedule | Plan | Guide | None = None,
         replan: float | None = 0.2,
+        optimize: float | Optimize | None = None,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -145,6 +150,7 @@ class Scheduler:
             output_cap_mb=output_cap_mb,
             plan=None if plan is None else read_guide(plan),
             replan=replan,
+            optimize=None if optimize is None else Optimize.of(optimize),
         )
         check_history(history)
         graph = CompiledGraph([])

@@ -22,7 +22,8 @@ from ..graph import CompiledGraph, WorkerTable, read_both
 from ..guide import Guide
 from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
-from ..planner import choose_pair, read_route
+from ..optimize import Optimize
+from ..planner import TaskGraph, choose_pair, plan_ahead, read_route
 from ..policy import Policy
 from ..portfolio import AUTO, FITS, check_choice
 from ..ranks import RANKS
@@ -40,6 +41,7 @@ MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sock
 PATIENCE_S = 60.0  # that a run waits for workers of the engine's own, when nothing goes on
 MAX_MB = 1 << 30  # of output that is kept of an attempt
 REPLAN = 0.2  # of the time that was planned: behind by more, the rest is planned anew
+USUAL_SEARCH = Optimize(seconds=1.0)  # of who takes up a run that searches
 MAX_SHARE = 1000  # of the time that is planned, for being behind
 
 
@@ -67,6 +69,7 @@ class Settings:
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
     plan: Guide | None = None
+    optimize: Optimize | None = None
     replan: float | None = REPLAN
     inherited: Collection[str] = ()  # of engine, lease, ..., output_cap, replan: those of the run that goes on
 
@@ -80,6 +83,8 @@ class Settings:
             said = show_value(self.output_cap_mb)
             raise ValueError(f"output_cap_mb is {said}; a whole number between 1 and {MAX_MB:,} is wanted")
         check_choice("containment", self.containment, CONTAINMENTS)
+        if self.plan is not None and self.optimize is not None:
+            raise ValueError("a plan is followed as it is; leave out optimize, or the plan that is given beside it")
         rhythm = self.rhythm
         for name, seconds in (("heartbeat", rhythm.heartbeat_s), ("lease", rhythm.lease_s), ("grace", rhythm.grace_s)):
             check_seconds(name, seconds)
@@ -222,6 +227,9 @@ class Session:
                 policy=settings.policy,
             )
             settings = replace(settings, rank=rank, fit=fit)
+        guide = settings.plan
+        if settings.optimize is not None and isinstance(self.graph, TaskGraph) and len(self.graph) and len(table):
+            guide = plan_ahead(self.graph, table, settings.rank, settings.fit, settings.policy, settings.optimize)
         state = self._make_state(settings, self.graph, table)
         # Whoever holds the journal has the folder for himself.
         is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
@@ -254,8 +262,8 @@ class Session:
             offered,
             settings.source,
             settings.replan,
+            settings.optimize is not None,
         )
-        guide = settings.plan
         if guide is not None and self.settled:
             route = read_route(guide, self.graph, table, fit=settings.fit)
             guide = Guide([self.graph.ids[i] for i in route.tasks.tolist()], table.ids, route.renumbered())
@@ -302,7 +310,8 @@ class Session:
         """Go on with the plan of the journal, or with one that was given, as to what has not been started."""
         guide, state = self.settings.plan, loop.state
         if guide is None:
-            loop.pilot = None if state.followed is None else self._make_pilot(opened, None)
+            is_piloted = state.followed is not None or opened.searches
+            loop.pilot = self._make_pilot(opened, None) if is_piloted else None
             return
         known = dict(zip(state.ids, range(len(state.ids))))
         if self.settled:
@@ -313,7 +322,8 @@ class Session:
 
     def _make_pilot(self, opened: RunOpened, guide: Guide | None) -> Pilot:
         share = opened.replan if "replan" in self.settings.inherited else self.settings.replan
-        return Pilot(guide, opened.fit, share, self._aside)
+        budget = (self.settings.optimize or USUAL_SEARCH) if opened.searches else None
+        return Pilot(guide, opened.fit, share, self._aside, budget)
 
     def _make_state(self, given: Settings | RunOpened, graph: CompiledGraph, table: WorkerTable) -> State:
         return State(
@@ -365,7 +375,7 @@ class Session:
             walltime_s=settings.walltime,
             timeout_s=opened.timeout_s,
             max_fails=opened.max_fails,
-            pilot=None if guide is None else self._make_pilot(opened, guide),
+            pilot=None if guide is None and not opened.searches else self._make_pilot(opened, guide),
         )
 
     @staticmethod
@@ -378,8 +388,8 @@ def compile_both(
 ) -> tuple[CompiledGraph, WorkerTable | None]:
     """Tasks and, where any are named, workers. Raises ValidationError, naming every problem of both at once."""
     if workers is None:
-        return CompiledGraph(tasks), None
-    graph, table = read_both(CompiledGraph, tasks, workers)
+        return TaskGraph(tasks), None
+    graph, table = read_both(TaskGraph, tasks, workers)
     return graph, table
 
 
