@@ -24,9 +24,10 @@ from fastsched import Task, TaskGraph, Worker
 from fastsched._timeline import simulate
 from fastsched.engines.simulated import Command, SimulatedEngine
 from fastsched.events import Replanned
+from fastsched.following import by_latest_start, follow, hold_back
 from fastsched.graph import WorkerTable
 from fastsched.guide import Guide, Route
-from fastsched.planner import by_latest_start, follow, hold_back, make_core
+from fastsched.planner import make_core
 from fastsched.portfolio import FITS, key_of
 from fastsched.runtime.pilot import AtOnce
 from fastsched.runtime.run import play as play_session

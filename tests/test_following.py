@@ -28,8 +28,8 @@ from fastsched.cli import main
 from fastsched.engines.simulated import Command, SimulatedEngine
 from fastsched.errors import InternalError, UnsatisfiableWarning
 from fastsched.events import AttemptCompleted, PlanAdopted, PlanFollowed, Replanned
+from fastsched.following import by_latest_start, read_guide
 from fastsched.graph import WorkerTable
-from fastsched.planner import by_latest_start, read_guide
 from fastsched.runtime.pilot import AtOnce, Beside
 from fastsched.runtime.run import play
 from fastsched.runtime.session import Session, Settings, compile_both

@@ -15,8 +15,9 @@ from worlds import make_world
 
 from fastsched import Optimize, Policy, Task, TaskGraph, Worker, WorkerEvent, schedule
 from fastsched._timeline import simulate
+from fastsched.following import follow, read_route
 from fastsched.graph import WorkerTable
-from fastsched.planner import follow, make_core, read_route
+from fastsched.planner import make_core
 from fastsched.portfolio import key_of
 from fastsched.ranks import mean_capacity, urgency_order
 from fastsched.risk import sigma_of

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from .errors import FormatError
+from .following import read_guide
 from .guide import Guide, Route
 from .plan import Plan, Schedule
-from .planner import read_guide
 
 __all__ = ["load_plan", "save_plan"]
 

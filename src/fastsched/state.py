@@ -54,11 +54,12 @@ from .events import (
     WorkerTrusted,
 )
 from .explain import Explanation, describe_misfit, explain_task
+from .following import follow
 from .graph import CompiledGraph, WorkerTable
 from .guide import Followed, Guide, Route
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import CODE_OF_REASON, REASON_OF_CODE, STATUS_OF_STATE, Plan
-from .planner import follow, make_core, submit
+from .planner import make_core, submit
 from .policy import Policy
 
 __all__ = ["Snapshot", "State"]

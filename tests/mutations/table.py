@@ -82,14 +82,14 @@ CORE_MUTATIONS = (
     ),
     Mutation(
         "holds-too-few",
-        "planner.py",
+        "following.py",
         "if not len(early) or ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly):",
         "if True:",
         "a plan that leaves room idle on purpose takes longer than planned",
     ),
     Mutation(
         "order-of-starts",
-        "planner.py",
+        "following.py",
         "return np.lexsort((start, -ends, ~planned)).astype(np.int32)",
         "return np.lexsort((start, ~planned)).astype(np.int32)",
         "a plan is followed by when tasks start, which says little of how urgent they are",

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._graphs import bottom_levels, successors, topological_order
+from ..following import by_latest_start, play_list
 from ..guide import FIRST_KEY, Route
 from ..optimize import MOST_SCHEDULES, Optimize, is_too_long, part_of, schedules_in, search
-from ..planner import by_latest_start, play_list
 from ..ranks import RANKS, mean_capacity, urgency_order
 from .ledger import Ledger
 

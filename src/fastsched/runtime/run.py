@@ -12,12 +12,13 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
+from ..following import read_guide
 from ..guide import Guide
 from ..history import Measurements
 from ..model import Task, Worker
 from ..optimize import Optimize
 from ..plan import Plan, Run, Schedule
-from ..planner import read_guide, with_history
+from ..planner import with_history
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm

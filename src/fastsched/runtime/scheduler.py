@@ -20,13 +20,14 @@ from typing import Any
 from ..engines.base import Engine, Levels
 from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
+from ..following import read_guide
 from ..graph import CompiledGraph, WorkerTable
 from ..guide import Guide
 from ..history import Measurements
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
 from ..optimize import Optimize
 from ..plan import Plan, Schedule
-from ..planner import check_history, read_guide
+from ..planner import check_history
 from ..policy import Policy
 from ..state import Snapshot
 from .handles import Events, Handle, Handles

@@ -18,12 +18,13 @@ from ..engines.local import OUTPUT_CAP_MB
 from ..engines.named import check_engine, make_engine
 from ..errors import JournalError
 from ..events import Event
+from ..following import read_route
 from ..graph import CompiledGraph, WorkerTable, read_both
 from ..guide import Guide
 from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
 from ..optimize import Optimize
-from ..planner import TaskGraph, choose_pair, plan_ahead, read_route
+from ..planner import TaskGraph, choose_pair, plan_ahead
 from ..policy import Policy
 from ..portfolio import AUTO, FITS, check_choice
 from ..ranks import RANKS
