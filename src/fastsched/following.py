@@ -7,7 +7,7 @@ plan, reads a file or a clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,20 +15,35 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core import Core
+from ._graphs import bottom_levels
+from ._replay import Replay
 from ._timeline import simulate
 from .graph import CompiledGraph, WorkerTable
 from .guide import Guide, Route
 from .kinds import DemandClasses
 from .plan import Plan, Schedule
+from .risk import sigma_of
 
-__all__ = ["by_latest_start", "follow", "hold_back", "play_list", "read_guide", "read_route"]
+__all__ = ["as_planned", "by_latest_start", "follow", "hold_back", "loosened", "play_list", "read_guide", "read_route"]
+__all__ += ["sturdiest"]
 
 MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
 HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
 MANY = 2000  # tasks
+FEWEST_RELEASES, MOST_RELEASES = 8, 40  # plays, to find out who need not be held back after all
+MOST_RELEASED = 200_000  # tasks that are played for it, about
+SPREAD = 0.3  # of the durations with which ways to follow a plan are tried
+FEWEST_SAMPLES, MOST_SAMPLES, MOST_PLAYED = 8, 24, 100_000  # of each way; and tasks that are played for it, about
+MOST_NS = 2.0**52  # of all durations together, where they are drawn with such a spread
+TOLERANCE = 100  # a duration that differs by one part in so many is as planned, and by
+MOMENT_NS = 10_000_000  # that it takes to start something and to hear of its end
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Pairs = Sequence[tuple[int, int]]
+Columns = dict[str, npt.NDArray[Any]]
+Play = Callable[[Route], Columns]
+Holds = Callable[[Columns], bool]
 
 
 def follow(core: Core, route: Route, now: int = 0) -> None:
@@ -64,6 +79,8 @@ def read_route(
 ) -> Route:
     """The way of a plan through a graph, so that it takes no longer than planned if all goes as planned.
 
+    Where the durations of the graph are others than planned, it is `loosened`.
+
     Raises:
         ValidationError: where it plans tasks that the graph does not have. TypeError: for what is no plan.
     """
@@ -76,7 +93,54 @@ def read_route(
         worker = np.full(len(graph), -1, dtype=np.int32)
         start[route.tasks], end[route.tasks], worker[route.tasks] = route.start_ns, route.end_ns, route.worker
         route = Route.of_order(by_latest_start(graph, table.capacity, start, end, worker), start, end, worker)
+    if not as_planned(graph.duration[route.tasks], route.end_ns - route.start_ns).all():
+        return loosened(route, graph, table.capacity, fit=fit)
     return hold_back(route, graph, table.capacity, fit=fit)
+
+
+def as_planned(actual: Int64s, planned: Int64s) -> npt.NDArray[np.bool_]:
+    """Which times (ns) are what was planned, as near as a plan to the letter is worth."""
+    near: npt.NDArray[np.bool_] = np.abs(actual - planned) <= planned // TOLERANCE + MOMENT_NS
+    return near
+
+
+def loosened(
+    route: Route, graph: Any, capacity: Int32s, *, fit: str, stays: npt.NDArray[np.bool_] | None = None
+) -> Route:
+    """How a plan is followed that does not go as planned: by the order that stands mishaps best; nobody is held back.
+
+    Which that is, is tried: the order of the plan, rank, and both together, each with the workers of the plan, and
+    rank alone. The order of latest starts keeps most of what a plan has gained where room is short, and loses a lot
+    where chains bind, for a plan may well let a long task wait until no time is left for it to be late
+    (bench/follow.py). Which of both holds is not seen from a plan. `stays` (n,): tasks that keep their worker.
+    """
+    places = np.arange(len(route))
+    by_rank = np.lexsort((places, -bottom_levels(graph.order, graph.succ_ptr, graph.succ, graph.duration)[route.tasks]))
+    rank = np.empty(len(route), dtype=np.int64)
+    rank[by_rank] = places
+    free = replace(route, not_before=np.zeros_like(route.not_before))
+    ways = [free, free.reordered(np.lexsort((places, places + rank))), free.reordered(by_rank)]
+    nowhere = np.full_like(route.worker, -1)
+    if stays is not None:
+        nowhere = np.where(stays[ways[-1].tasks], ways[-1].worker, nowhere)
+    return sturdiest([*ways, replace(ways[-1], worker=nowhere)], graph, capacity, fit=fit)
+
+
+def sturdiest(ways: Sequence[Route], graph: Any, capacity: Int32s, *, fit: str) -> Route:
+    """Of some ways to go on the one that ends first, on average, with durations that vary, the same for each; the first
+    of those alike. None has tasks in it that the others have not."""
+    n = len(graph.duration)
+    samples = min(max(MOST_PLAYED // max(1, n), FEWEST_SAMPLES), MOST_SAMPLES)
+    if float(graph.duration.sum(dtype=np.float64)) >= MOST_NS:
+        return ways[0]  # some of what is drawn would be more than a clock can hold
+    ends = np.zeros((len(ways), samples), dtype=np.int64)
+    for way, row in zip(ways, ends):
+        core = core_of_list(
+            way, graph.dep_ptr, graph.deps, graph.demand, graph.duration, capacity, fit=fit, priority=graph.priority
+        )
+        core.fail_unsatisfiable(0)
+        Replay(core, graph.dep_ptr, graph.deps).sample(row, np.zeros(n, dtype=np.int64), 0, sigma_of(SPREAD), 0)
+    return ways[int(np.argmin(ends.sum(axis=1, dtype=np.float64)))]
 
 
 def by_latest_start(graph: Any, capacity: Int32s, start: Int64s, end: Int64s, worker: Int32s) -> Int32s:
@@ -103,29 +167,74 @@ def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str, exactly: 
     """Have those wait until their time whom the plan lets wait on purpose: started at once, they would make it longer.
 
     A list keeps no room free for what is not ready yet, and a plan may. So the plan is played as it was meant; while
-    that takes longer than planned, some of the first that start before their time are held back. What one list pass
-    has made is played as it is, and nobody is held back. `exactly`: nor is it to take less time than planned.
+    that takes longer than planned, some of the first that start before their time are held back. Of these, as many are
+    let go again as may be: who waits in vain costs time as soon as anything takes another time than was expected.
+    What one list pass has made is played as it is, and nobody is held back. `exactly`: nor is it to take less time than
+    planned. The answer has the times of that play, which are what will come of it.
     """
     duration = graph.duration.copy()
     duration[route.tasks] = route.end_ns - route.start_ns
-    share = HELD_SHARE if len(route) <= MANY else HELD_SHARE_OF_MANY
-    for _ in range(MOST_PLAYS if len(route) else 0):
-        columns = play_list(
+
+    def play(route: Route) -> Columns:
+        return play_list(
             route, graph.dep_ptr, graph.deps, graph.demand, duration, capacity, fit=fit, priority=graph.priority
         )
+
+    def holds(columns: Columns) -> bool:
+        ends_ns = int(columns["end"].max())
+        return ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly)
+
+    if not len(route):
+        return route
+    found, columns = _hold_enough(route, play, holds)
+    if holds(columns) and found.not_before.any():
+        found, columns = _let_go(found, play, holds, columns)
+    start, end = columns["start"][route.tasks], columns["end"][route.tasks]
+    runs = start >= 0
+    return replace(found, start_ns=np.where(runs, start, route.start_ns), end_ns=np.where(runs, end, route.end_ns))
+
+
+def _hold_enough(route: Route, play: Play, holds: Holds) -> tuple[Route, Columns]:
+    """The plan with enough held back, and what comes of it."""
+    share = HELD_SHARE if len(route) <= MANY else HELD_SHARE_OF_MANY
+    columns = play(route)
+    for _ in range(MOST_PLAYS):
         start = columns["start"][route.tasks]
         early = np.nonzero((start >= 0) & (start < route.start_ns) & (route.not_before == 0))[0]
-        ends_ns = int(columns["end"].max())
-        if not len(early) or ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly):
+        if not len(early) or holds(columns):
             break
         first = early[np.argsort(start[early], kind="stable")][: 1 + len(early) // share]
         held = route.not_before.copy()
         held[first] = route.start_ns[first]
         route = replace(route, not_before=held)
-    return route
+        columns = play(route)
+    return route, columns
 
 
-def play_list(
+def _let_go(route: Route, play: Play, holds: Holds, columns: Columns) -> tuple[Route, Columns]:
+    """The plan with fewer held back, and what comes of it: half of them at a time, the first ones first; then less."""
+    n_plays = min(max(MOST_RELEASED // len(route), FEWEST_RELEASES), MOST_RELEASES)
+    held = np.nonzero(route.not_before)[0]
+    held = held[np.argsort(route.not_before[held], kind="stable")]
+    size, at = -(-len(held) // 2), 0
+    while n_plays and len(held):
+        not_before = route.not_before.copy()
+        not_before[held[at : at + size]] = 0
+        tried = replace(route, not_before=not_before)
+        came = play(tried)
+        n_plays -= 1
+        if holds(came):
+            route, columns, held = tried, came, np.delete(held, slice(at, at + size))
+        else:
+            at += size
+        if at >= len(held):
+            if size == 1:
+                break
+            size, at = size // 2, 0
+    return route, columns
+
+
+def core_of_list(
     route: Route,
     dep_ptr: Int64s,
     deps: Int32s,
@@ -135,9 +244,9 @@ def play_list(
     *,
     fit: str,
     priority: Int64s | None = None,
-    avoided: Iterable[tuple[int, int]] = (),
-) -> dict[str, npt.NDArray[Any]]:
-    """The columns of a core after virtual time in which a plan was followed. `avoided`: (task, worker) of failures."""
+    avoided: Pairs = (),
+) -> Core:
+    """A core that follows a plan, on which nothing has happened yet. `avoided`: (task, worker) of failures."""
     n = len(duration)
     priority = np.zeros(n, dtype=np.int64) if priority is None else priority
     key = np.zeros(n, dtype=np.int64)
@@ -160,6 +269,20 @@ def play_list(
     for task, worker in avoided:
         core.remember_failure(task, worker, 0)
     follow(core, route)
+    return core
+
+
+def play_list(
+    route: Route,
+    dep_ptr: Int64s,
+    deps: Int32s,
+    demand: Int32s,
+    duration: Int64s,
+    capacity: Int32s,
+    **options: Any,
+) -> Columns:
+    """The columns of a core after virtual time in which a plan was followed; takes what `core_of_list` takes."""
+    core = core_of_list(route, dep_ptr, deps, demand, duration, capacity, **options)
     simulate(core)
-    columns: dict[str, npt.NDArray[Any]] = core.columns()
+    columns: Columns = core.columns()
     return columns

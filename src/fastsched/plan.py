@@ -104,8 +104,8 @@ class Plan:
         self.cause: Int32s = columns["cause"]
         self.order: Int32s | None = None  # in which one list pass looked at the tasks; None: it was made otherwise
         self.log = log
-        # Makes what plays it again, with its list order and fit; None: it is not the play of one list without mishaps.
-        self.make_replay: Callable[[], Any] | None = None
+        # make_replay(whether durations vary): what plays it again, as who follows it would; None: there were mishaps.
+        self.make_replay: Callable[[bool], Any] | None = None
 
     def __repr__(self) -> str:
         counts = np.bincount(self.state, minlength=len(STATUS_OF_STATE))
@@ -256,8 +256,9 @@ class Plan:
                 "risk() plays the list of a plan again, with other durations: this is none, or one that was made with "
                 "events, failures or an outcome; plan without them"
             )
+        make_replay = self.make_replay
         return measure_risk(
-            self.make_replay,
+            lambda: make_replay(bool(spread)),
             lambda: self._graph.ids,
             len(self._graph),
             self.makespan,

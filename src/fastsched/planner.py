@@ -19,7 +19,7 @@ from ._replay import Replay
 from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
-from .following import by_latest_start, follow, hold_back, read_guide, read_route
+from .following import by_latest_start, follow, hold_back, loosened, read_guide, read_route
 from .graph import CompiledGraph, Graph, WorkerTable, read_both
 from .guide import Guide, Route
 from .history import Measurements
@@ -124,8 +124,8 @@ class TaskGraph(CompiledGraph):
             made = self._improve(first, passes, table, policy, few)
         elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
-            made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
-            made.make_replay = lambda: make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
+            order = made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
+            made.make_replay = lambda _: make_replay(self, table, rank=place_in(order), fit=made.fit, policy=policy)
         else:
             ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
             route = None if plan is None else read_route(plan, self, table, fit=fit)
@@ -176,15 +176,17 @@ class TaskGraph(CompiledGraph):
         made = better
 
         @cache
-        def route() -> Route:  # worked out once, when somebody wants to know the risk
+        def route(varies: bool) -> Route:  # worked out once, when somebody wants to know the risk
             order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
             asked = Route.of_order(order, made.start_ns, made.end_ns, made.worker)
+            if varies:
+                return loosened(asked, self, table.capacity, fit=FITS[0])
             return hold_back(asked, self, table.capacity, fit=FITS[0], exactly=True)
 
-        def replay() -> Replay:
+        def replay(varies: bool) -> Replay:
             if made.order is not None:
                 return make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
-            return make_replay(self, table, rank=RANK_OF_THE_REST, fit=FITS[0], route=route())
+            return make_replay(self, table, rank=RANK_OF_THE_REST, fit=FITS[0], route=route(varies))
 
         made.make_replay = replay
         return made

@@ -728,6 +728,20 @@ LIVE_MUTATIONS = (
         "of two plans the longer one is followed",
     ),
     Mutation(
+        "never-loosened",
+        "runtime/pilot.py",
+        "if not self._is_loose and ledger.state.strays(now):",
+        "if False:",
+        "a run holds tasks back for a plan that does not go as planned any more",
+    ),
+    Mutation(
+        "loosened-plan-forgotten",
+        "state.py",
+        "                start[: len(before.start_ns)] = before.start_ns\n",
+        "                pass\n",
+        "when a plan is loosened it is forgotten when it had what runs",
+    ),
+    Mutation(
         "searched-and-not-followed",
         "runtime/session.py",
         "            guide = plan_ahead(",

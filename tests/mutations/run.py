@@ -58,7 +58,7 @@ NEAREST = {  # beside the file of the room itself; what is quick comes first
     "replan": ("following", "searching_runs"),
     "pilot": ("following", "searching_runs", "simulation"),
     "_graphs": ("planner",),
-    "state": ("state_machine",),
+    "state": ("following", "state_machine"),
     "loop": ("offers", "scheduler", "resume", "clients", "simulation"),
     "outpost": ("remote",),
     "porter": ("remote",),

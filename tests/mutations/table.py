@@ -83,9 +83,30 @@ CORE_MUTATIONS = (
     Mutation(
         "holds-too-few",
         "following.py",
-        "if not len(early) or ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly):",
-        "if True:",
+        "        if not len(early) or holds(columns):",
+        "        if True:",
         "a plan that leaves room idle on purpose takes longer than planned",
+    ),
+    Mutation(
+        "nobody-let-go",
+        "following.py",
+        "        if holds(came):\n",
+        "        if False:\n",
+        "many wait in vain so that a plan is kept, and cost time when it is not",
+    ),
+    Mutation(
+        "to-the-letter-come-what-may",
+        "following.py",
+        "    if not as_planned(graph.duration[route.tasks], route.end_ns - route.start_ns).all():\n",
+        "    if False:\n",
+        "with other durations than planned a plan takes longer than the rank rule",
+    ),
+    Mutation(
+        "shakiest-way",
+        "following.py",
+        "int(np.argmin(ends.sum(",
+        "int(np.argmax(ends.sum(",
+        "of the ways to follow a plan the worst is chosen",
     ),
     Mutation(
         "order-of-starts",

@@ -60,7 +60,7 @@ WHATIF_MUTATIONS = (
     Mutation(
         "risk-of-a-list",
         "planner.py",
-        "rank=RANK_OF_THE_REST, fit=FITS[0], route=route())",
+        "rank=RANK_OF_THE_REST, fit=FITS[0], route=route(varies))",
         "rank=RANK_OF_THE_REST, fit=FITS[0])",
         "the risk of a plan that a search found is that of a rank",
     ),

@@ -105,6 +105,7 @@ class Pilot:
         self._is_news = True  # tasks have come that it has
         self._next_adoption = 0
         self._next_look, self._began, self._is_looking = LOOK_NS, 0, False
+        self._is_loose = guide is None  # it is not followed to the letter any more
         self._has_come, self._next_plan = False, 0  # tasks that no plan has are there; when one may be looked for
 
     def hear(self, task_ids: Iterable[str]) -> None:
@@ -160,6 +161,7 @@ class Pilot:
         self._origin = now if self._origin is None else self._origin
         waiting = ledger.state.waiting(self.guide.task_ids)
         route = self.guide.route_through(waiting, ledger.state.worker_indices())
+        self._is_loose = False
         return [route.later(self._origin).as_fact(now, self._origin)] if len(route) else []
 
     def _look(self, ledger: Ledger, now: int, wake: Callable[[], object]) -> None:
@@ -173,7 +175,10 @@ class Pilot:
         present = Present.of(ledger, now, self.fit)
         if len(present.workers):
             self._is_looking, self._began = True, now
-            self._aside.begin(lambda: look(present, followed.ends_ns, most, self._budget), wake)
+            starts = None
+            if not self._is_loose and ledger.state.strays(now):
+                starts = followed.starts_of(present.tasks)
+            self._aside.begin(lambda: look(present, followed.ends_ns, most, self._budget, starts), wake)
 
     def _look_for_shorter(self, ledger: Ledger, now: int, wake: Callable[[], object]) -> None:
         """Have what is there planned, where that is worth it; it goes by rank until then."""
@@ -192,5 +197,8 @@ class Pilot:
         self.behind = followed.share(behind_ns)
         if found.route is None:
             return []
+        self._is_loose = True
+        if found.is_loosened:
+            return [found.route.as_fact(now, followed.begins_ns)]
         self.behind = 0.0
         return [found.route.as_fact(now, followed.begins_ns, behind_ns, found.ends_ns)]

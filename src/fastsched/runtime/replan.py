@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._graphs import bottom_levels, successors, topological_order
-from ..following import by_latest_start, play_list
+from ..following import by_latest_start, loosened, play_list
 from ..guide import FIRST_KEY, Route
 from ..optimize import MOST_SCHEDULES, Optimize, is_too_long, part_of, schedules_in, search
 from ..ranks import RANKS, mean_capacity, urgency_order
@@ -116,6 +116,14 @@ class Present:
     def __len__(self) -> int:
         return len(self.tasks)
 
+    def with_order(self) -> Present:
+        """The same with successors and a topological order."""
+        if self.order is not None:
+            return self
+        succ_ptr, succ = successors(self.dep_ptr, self.deps)
+        order = topological_order(self.dep_ptr, succ_ptr, succ)
+        return replace(self, succ_ptr=succ_ptr, succ=succ, order=order)
+
     @property
     def n_waiting(self) -> int:
         """Tasks that do not run."""
@@ -124,17 +132,33 @@ class Present:
 
 @dataclass(frozen=True)
 class Look:
-    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does."""
+    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does.
+
+    is_loosened: it is the same plan, which is followed otherwise from here on.
+    """
 
     ends_ns: int
     route: Route | None
+    is_loosened: bool = False
 
 
-def look(present: Present, planned_ns: int, most_behind_ns: int | None, budget: Optimize | None = None) -> Look:
-    """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never."""
+def look(
+    present: Present,
+    planned_ns: int,
+    most_behind_ns: int | None,
+    budget: Optimize | None = None,
+    strays_from: Int64s | None = None,
+) -> Look:
+    """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never.
+
+    `strays_from` (m,) ns: the starts of a plan that does not go as planned any more (-1: it has none), and is loosened.
+    """
+    loosened_to = None
+    if strays_from is not None and present.n_waiting:
+        present, loosened_to = loosen(present, strays_from)
     as_it_is = play(present, present.key, present.worker, present.not_before)
     if most_behind_ns is None or not present.n_waiting or as_it_is.ends_ns - planned_ns <= most_behind_ns:
-        return Look(as_it_is.ends_ns, None)
+        return Look(as_it_is.ends_ns, loosened_to, is_loosened=loosened_to is not None)
     return Look(as_it_is.ends_ns, replan(present, as_it_is, budget))
 
 
@@ -145,6 +169,26 @@ def look_for_shorter(present: Present, budget: Optimize) -> Look:
     return Look(as_it_is.ends_ns, None if better(as_it_is, found) is as_it_is else found)
 
 
+def loosen(present: Present, starts: Int64s) -> tuple[Present, Route]:
+    """The same present with the plan loosened; and that as a route, at the times that the plan has."""
+    present = present.with_order()
+    start = np.where(present.is_running & (starts < 0), present.now_ns, starts)
+    order = np.argsort(present.key, kind="stable").astype(np.int32)
+    raised = np.where(present.is_running, present.priority.max(initial=0) + 1, present.priority)
+    way = loosened(
+        Route.of_order(order, start, start + present.duration, present.worker),
+        replace(present, priority=raised),
+        present.capacity,
+        fit=present.fit,
+        stays=present.is_running,
+    )
+    key, worker = present.key.copy(), present.worker.copy()
+    key[way.tasks], worker[way.tasks] = way.key, way.worker
+    at_home = np.append(present.workers, np.int32(-1))  # -1 is the last one
+    route = replace(way, tasks=present.tasks[way.tasks], worker=at_home[way.worker].astype(np.int32))
+    return replace(present, key=key, worker=worker, not_before=np.zeros_like(present.not_before)), route
+
+
 def replan(present: Present, as_it_is: Route, budget: Optimize | None = None) -> Route:
     """A plan for what has not ended, in the time of the run: the best that is found, which `as_it_is` may be.
 
@@ -152,12 +196,18 @@ def replan(present: Present, as_it_is: Route, budget: Optimize | None = None) ->
     played by when its tasks have to start at the latest, which is better than the ranks where durations differ; with a
     budget, what a search finds, too.
     """
-    succ_ptr, succ = successors(present.dep_ptr, present.deps)
-    order = topological_order(present.dep_ptr, succ_ptr, succ)
-    present = replace(present, succ_ptr=succ_ptr, succ=succ, order=order)
+    present = present.with_order()
+    assert present.order is not None and present.succ_ptr is not None and present.succ is not None
     best, nowhere = as_it_is, np.where(present.is_running, present.worker, -1)
     for name in ORDERS:
-        key = RANKS[name](order, succ_ptr, succ, present.duration, present.demand, mean_capacity(present.capacity))
+        key = RANKS[name](
+            present.order,
+            present.succ_ptr,
+            present.succ,
+            present.duration,
+            present.demand,
+            mean_capacity(present.capacity),
+        )
         best = better(best, play(present, key, nowhere, np.zeros_like(key)))
     m = len(present.tasks)
     start, end = np.full((2, m), -1, dtype=np.int64)
