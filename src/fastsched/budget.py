@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from .asked import positive, seconds, share, whole
 from .gantt import show_seconds
+from .graph import WorkerTable
+from .guide import Guide
 from .optimize import Optimize, Progress
+from .planner import TaskGraph, plan_ahead
 from .progress import PlanProgress, count
 
-__all__ = ["add_search", "read_budget"]
+__all__ = ["add_search", "read_budget", "search_first"]
 
 
 def add_search(parser: argparse.ArgumentParser, *, is_run: bool = False) -> None:
@@ -55,6 +59,24 @@ def read_budget(arguments: argparse.Namespace, progress: PlanProgress) -> Optimi
         )
     except ValueError as error:
         parser.error(str(error))
+
+
+def search_first(
+    arguments: argparse.Namespace, graph: TaskGraph, table: WorkerTable | None
+) -> tuple[Guide | None, Optimize | None]:
+    """The plan that is found before a run, and what its searches may cost. None, where none was asked for.
+
+    Where workers are the engine's own, they are not known yet; who opens the run searches then.
+    """
+    with PlanProgress() as progress:
+        budget = read_budget(arguments, progress)
+        if budget is None:
+            return None, None
+        silent = replace(budget, on_progress=None)
+        if table is None or not len(graph):
+            return None, silent
+        told = silent if arguments.quiet else budget
+        return plan_ahead(graph, table, arguments.rank, arguments.fit, None, told), silent
 
 
 def _tell(so_far: Progress) -> str:

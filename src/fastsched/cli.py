@@ -24,7 +24,7 @@ import msgspec
 
 from . import shapes
 from ._version import __version__
-from .budget import add_search, read_budget
+from .budget import add_search, read_budget, search_first
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
 from .errors import (
@@ -621,10 +621,8 @@ def do_run(arguments: argparse.Namespace) -> int:
     if known and not arguments.quiet:
         print(f"fastsched: {known}", file=sys.stderr)
     arguments.source = source_of(arguments.file)
-    guide = load_plan(arguments.plan) if arguments.plan else None
-    budget = read_budget(arguments, PlanProgress())
-    if budget is not None and arguments.quiet:
-        budget = replace(budget, on_progress=None)
+    found, budget = search_first(arguments, graph, table)
+    guide = load_plan(arguments.plan) if arguments.plan else found
     return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide, budget)
 
 

@@ -744,8 +744,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "searched-and-not-followed",
         "runtime/session.py",
-        "            guide = plan_ahead(",
-        "            plan_ahead(",
+        "guide = self._search_first(settings, table) or settings.plan",
+        "guide = settings.plan",
         "a run searches for a plan and goes by rank",
     ),
     Mutation(

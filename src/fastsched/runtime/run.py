@@ -22,7 +22,7 @@ from ..planner import with_history
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
-from .session import Session, Settings, compile_both
+from .session import Session, Settings, budget_of, compile_both
 from .teller import OnEvent, Teller
 
 __all__ = ["play", "run"]
@@ -123,7 +123,7 @@ def run(
         output_cap_mb=output_cap_mb,
         plan=None if plan is None else read_guide(plan),
         replan=replan,
-        optimize=None if optimize is None else Optimize.of(optimize),
+        optimize=budget_of(plan, optimize),
     )
     graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):

@@ -33,7 +33,7 @@ from ..state import Snapshot
 from .handles import Events, Handle, Handles
 from .log import logger
 from .loop import Loop, Rhythm
-from .session import Session, Settings
+from .session import Session, Settings, budget_of
 from .teller import OnEvent, Teller
 
 __all__ = ["Scheduler"]
@@ -151,7 +151,7 @@ class Scheduler:
             output_cap_mb=output_cap_mb,
             plan=None if plan is None else read_guide(plan),
             replan=replan,
-            optimize=None if optimize is None else Optimize.of(optimize),
+            optimize=budget_of(plan, optimize),
         )
         check_history(history)
         graph = CompiledGraph([])

@@ -36,7 +36,7 @@ from .loop import Loop, Rhythm
 from .pilot import Aside, Beside, Pilot
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["MAX_MB", "MAX_SECONDS", "MAX_SHARE", "REPLAN", "Session", "Settings", "compile_both"]
+__all__ = ["MAX_MB", "MAX_SECONDS", "MAX_SHARE", "REPLAN", "Session", "Settings", "budget_of", "compile_both"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 PATIENCE_S = 60.0  # that a run waits for workers of the engine's own, when nothing goes on
@@ -84,8 +84,6 @@ class Settings:
             said = show_value(self.output_cap_mb)
             raise ValueError(f"output_cap_mb is {said}; a whole number between 1 and {MAX_MB:,} is wanted")
         check_choice("containment", self.containment, CONTAINMENTS)
-        if self.plan is not None and self.optimize is not None:
-            raise ValueError("a plan is followed as it is; leave out optimize, or the plan that is given beside it")
         rhythm = self.rhythm
         for name, seconds in (("heartbeat", rhythm.heartbeat_s), ("lease", rhythm.lease_s), ("grace", rhythm.grace_s)):
             check_seconds(name, seconds)
@@ -228,9 +226,7 @@ class Session:
                 policy=settings.policy,
             )
             settings = replace(settings, rank=rank, fit=fit)
-        guide = settings.plan
-        if settings.optimize is not None and isinstance(self.graph, TaskGraph) and len(self.graph) and len(table):
-            guide = plan_ahead(self.graph, table, settings.rank, settings.fit, settings.policy, settings.optimize)
+        guide = self._search_first(settings, table) or settings.plan
         state = self._make_state(settings, self.graph, table)
         # Whoever holds the journal has the folder for himself.
         is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
@@ -273,6 +269,13 @@ class Session:
         if self.journal is not None:
             self.journal.append_all([*encode_record(opened), *planned, *encode_record(self._arrival(loop))])
         return loop
+
+    def _search_first(self, settings: Settings, table: WorkerTable) -> Guide | None:
+        """The plan that a search finds before anything starts; None: none is to, or there is nothing to be planned."""
+        graph, budget = self.graph, settings.optimize
+        if budget is None or settings.plan is not None or not isinstance(graph, TaskGraph) or not len(table):
+            return None
+        return plan_ahead(graph, table, settings.rank, settings.fit, settings.policy, budget) if len(graph) else None
 
     def _take_up(self, opened: Any, records: Iterable[Any], tell: Callable[[Sequence[Event]], object]) -> Loop:
         """Absorb what the journal says; what ran when it ended is not there any more."""
@@ -384,9 +387,16 @@ class Session:
         return SchedulerOpened(loop.now(), time.time(), os.getpid())
 
 
+def budget_of(plan: object, optimize: float | Optimize | None) -> Optimize | None:
+    """What a search may cost, where none was given a plan. Raises ValueError where one was; TypeError for no budget."""
+    if plan is not None and optimize is not None:
+        raise ValueError("a plan is followed as it is; leave out optimize, or the plan that is given beside it")
+    return None if optimize is None else Optimize.of(optimize)
+
+
 def compile_both(
     tasks: Iterable[Task | Mapping[str, Any]], workers: Iterable[Worker | Mapping[str, Any]] | None
-) -> tuple[CompiledGraph, WorkerTable | None]:
+) -> tuple[TaskGraph, WorkerTable | None]:
     """Tasks and, where any are named, workers. Raises ValidationError, naming every problem of both at once."""
     if workers is None:
         return TaskGraph(tasks), None
