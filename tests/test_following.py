@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
 import threading
 import warnings
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from worlds import make_world
 
 from fastsched import (
     FormatError,
+    Optimize,
     Scheduler,
     Task,
     TaskGraph,
@@ -24,13 +28,17 @@ from fastsched import (
     save_plan,
     schedule,
 )
+from fastsched._timeline import simulate
 from fastsched.cli import main
 from fastsched.engines.simulated import Command, SimulatedEngine
 from fastsched.errors import InternalError, UnsatisfiableWarning
-from fastsched.events import AttemptCompleted, PlanAdopted, PlanFollowed, Replanned
+from fastsched.events import AttemptCompleted, AttemptStarted, PlanAdopted, PlanFollowed, Replanned
+from fastsched.following import by_latest_start, read_guide, read_route
 from fastsched.graph import WorkerTable
-from fastsched.planner import by_latest_start, read_guide
+from fastsched.planner import make_core
+from fastsched.portfolio import key_of
 from fastsched.runtime.pilot import AtOnce, Beside
+from fastsched.runtime.replan import Present, look
 from fastsched.runtime.run import play
 from fastsched.runtime.session import Session, Settings, compile_both
 from fastsched.runtime.view import PastRun
@@ -269,20 +277,112 @@ def test_the_journal_has_the_plan_and_its_successors(tmp_path):
     assert past.view.overview()["plan"]["planned_anew"] == followed.n_anew
 
 
-def test_of_the_plans_that_are_found_the_shortest_is_followed(tmp_path):
-    """The one that was given has the chain last, which the others do not."""
+def present_of(tasks, workers, factors, after):
+    """The present of a run by rank, after so many seconds."""
+    lasts = {task.task_id: task.duration * factors[task.task_id] for task in tasks}
+    engine = SimulatedEngine(0, lambda order, _: Command(lasts[order.task_id]))
+    graph, table = compile_both(tasks, workers)
+    presents = []
+
+    def tell(events):
+        if loop.now() > after * NS and not presents and loop.state.n_running:
+            presents.append(Present.of(loop.ledger, loop.now(), "most-free"))
+
+    settings = Settings(engine=engine, capture=False)
+    session = Session(settings, graph, table, settled=True, clock=engine.clock, aside=AtOnce())
+    loop = session.open(tell)
+    loop.serve(lambda: bool(presents) or loop.state.done)
+    session.close()
+    return presents[0]
+
+
+def test_of_the_plans_that_are_found_the_shortest_is_followed():
+    """By what is followed the chain goes last, which it does not by rank."""
     chain = [Task(f"c{i}", "x", [f"c{i - 1}"] if i else [], 1, 10, duration=10) for i in range(10)]
     fill = [Task(f"f{i}", "x", (), 1, 10, duration=10) for i in range(10)]
-    ids = [task.task_id for task in [*fill, *chain]]
-    rows = [
-        {"task_id": name, "worker_id": "ab"[i % 2], "start": 5.0 * i, "end": 5.0 * i + 10} for i, name in enumerate(ids)
-    ]
-    (tmp_path / "plan.json").write_text(json.dumps({"order": ids, "placements": rows}))
-    workers = [Worker(name, 1, 1000) for name in "ab"]
-    slow = dict.fromkeys(ids, 2.0)
-    _, events, _ = live([*chain, *fill], workers, load_plan(tmp_path / "plan.json"), factors=slow, replan=0.1)
-    first = next(event for event in events if isinstance(event, Replanned))
-    assert first.was_ns - first.ends_ns > 30 * NS, "the chain goes first from here on"
+    tasks, workers = [*chain, *fill], [Worker(name, 1, 1000) for name in "ab"]
+    present = present_of(tasks, workers, {task.task_id: 1.0 for task in tasks}, after=5)
+    in_chain = present.tasks < len(chain)
+    present = replace(present, key=np.where(in_chain, 1, 0))
+    found = look(present, planned_ns=0, most_behind_ns=0)
+    assert found.ends_ns - found.route.ends_ns > 30 * NS, "the chain goes first from here on"
+    assert look(present, planned_ns=found.ends_ns, most_behind_ns=0).route is None, "it is as planned"
+
+
+# ---------------------------------------------------------------- what does not go as planned
+
+
+def long_last(n=12):
+    """Short tasks, and a long one, which a plan may well let begin last."""
+    short = [Task(f"s{i}", "x", (), 1, 10, duration=10) for i in range(n)]
+    return [*short, Task("long", "x", (), 1, 10, duration=40)], [Worker("a", 1, 1000), Worker("b", 1, 1000)]
+
+
+def late_plan(tasks, tmp_path):
+    """One that lets the long task begin last, with no time left for it to be late."""
+    where = [("a", i) for i in range(8)] + [("b", i) for i in range(4)]
+    rows = [{"task_id": f"s{i}", "worker_id": name, "start": 10.0 * at} for i, (name, at) in enumerate(where)]
+    rows.append({"task_id": "long", "worker_id": "b", "start": 40.0})
+    lasts = {task.task_id: task.duration for task in tasks}
+    rows = [row | {"end": row["start"] + lasts[row["task_id"]]} for row in rows]
+    (tmp_path / "plan.json").write_text(json.dumps({"order": [row["task_id"] for row in rows], "placements": rows}))
+    return load_plan(tmp_path / "plan.json")
+
+
+def test_a_plan_is_followed_to_the_letter_only_while_it_goes_as_planned(tmp_path):
+    tasks, workers = long_last()
+    plan = late_plan(tasks, tmp_path)
+    exact = schedule(tasks, workers, plan=plan)
+    assert exact.makespan == 80 and {p.start for p in exact.placements if p.task_id == "long"} == {40}
+    slower = [msgspec.structs.replace(task, duration=task.duration * 1.1) for task in tasks]
+    (later,) = [p for p in schedule(slower, workers, plan=plan).placements if p.task_id == "long"]
+    assert later.start < 40, "rank has a say in it"
+    told = {task.task_id: 1.0 for task in tasks}
+    result, events, _ = live(tasks, workers, plan, factors=told)
+    assert result.makespan == 80 and sum(isinstance(event, PlanFollowed) for event in events) == 1
+    told["s0"] = 1.2
+    result, events, loop = live(tasks, workers, plan, factors=told, replan=None)
+    adopted = [event for event in events if isinstance(event, PlanFollowed)]
+    assert len(adopted) == 2 and adopted[1].ends_ns == adopted[0].ends_ns, "the plan is the same, in another order"
+    started = next(e.at_ns for e in events if isinstance(e, AttemptStarted) and e.task_id == "long")
+    assert 10 * NS < started < 40 * NS, "as soon as it was seen that one took another time than was expected"
+    starts = loop.state.followed.start_ns / NS
+    assert starts[loop.state.index_of("long")] == 40, "it is still known when the plan has it"
+    assert loop.pilot.behind is not None and not loop.state.followed.n_anew
+
+
+def test_who_waits_on_purpose_is_few():
+    """Of those that are held back so that a plan is kept, some have to be, and most not."""
+    n_held = n_tasks = 0
+    for seed in range(20):
+        tasks, workers, _ = crowd(80, seed)
+        graph = TaskGraph(tasks)
+        plan = graph.schedule(workers, optimize=Optimize(schedules=200))
+        route = read_route(plan, graph, WorkerTable(workers, graph.resources))
+        assert graph.schedule(workers, plan=plan).makespan_ns <= plan.makespan_ns, f"seed {seed}"
+        n_held += np.count_nonzero(route.not_before)
+        n_tasks += len(tasks)
+    assert 0 < n_held < n_tasks / 5
+
+
+def test_with_other_durations_a_plan_is_worth_no_less_than_the_rank():
+    """On average, over graphs that are short of cores: durations that vary by a tenth, and by three."""
+    for spread in (0.1, 0.3):
+        ratios = []
+        for seed in range(40):
+            tasks, workers, _ = crowd(60, seed)
+            graph, table = TaskGraph(tasks), WorkerTable(workers, TaskGraph(tasks).resources)
+            plan = graph.schedule(workers, optimize=Optimize(schedules=200))
+            key = key_of("critical-path", graph, np.ones(2))
+            rng = np.random.default_rng(seed)
+            for _ in range(4):
+                real = copy.copy(graph)
+                drawn = graph.duration * np.exp(rng.normal(0, spread, len(graph)))
+                real.duration = np.round(drawn).astype(np.int64)
+                core = make_core(real, table, rank=key, fit="most-free", max_retries=0)
+                simulate(core)
+                ratios.append(real.schedule(workers, plan=plan).makespan_ns / core.columns()["end"].max())
+        assert np.mean(ratios) < 1, f"spread {spread}"
 
 
 def test_who_takes_a_run_up_looks_whether_it_is_behind(tmp_path):

@@ -63,6 +63,7 @@ FLOORS = {
     "formats": 5,
     "portfolio": 5,
     "planner": 6,
+    "following": 5.5,  # over the time line, under the planner
     "state": 7,
     "saved": 7,
     "engines": 7,
@@ -136,6 +137,7 @@ CLEAN = (
     "guide",
     "state",
     "planner",
+    "following",
     "events",
     "model",
     "plan",

@@ -13,8 +13,11 @@ import oracle
 import pytest
 from worlds import make_world
 
-from fastsched import Policy, Task, TaskGraph, Worker, WorkerEvent, schedule
+from fastsched import Optimize, Policy, Task, TaskGraph, Worker, WorkerEvent, schedule
+from fastsched._timeline import simulate
+from fastsched.following import follow, loosened, read_route
 from fastsched.graph import WorkerTable
+from fastsched.planner import make_core
 from fastsched.portfolio import key_of
 from fastsched.ranks import mean_capacity, urgency_order
 from fastsched.risk import sigma_of
@@ -256,3 +259,74 @@ def test_virtual_time_that_grows_beyond_the_clock_is_said():
     tasks = [Task(f"t{i}", "x", duration=10**9) for i in range(4)]
     with pytest.raises(OverflowError, match="146 years"):
         schedule(tasks, [Worker("w", 1, 512)]).risk(spread=10, samples=200)
+
+
+# ---------------------------------------------------------------- plans of every kind
+
+
+def small_world(seed):
+    """Tasks of which each takes some time, on one worker or some, short of cores."""
+    rng = random.Random(f"kinds/{seed}")
+    tasks = [
+        Task(
+            f"t{i}",
+            "x",
+            {f"t{rng.randrange(max(0, i - 20), i)}" for _ in range(2)} if i > 6 else (),
+            rng.choice([1, 2, 4]),
+            10,
+            duration=rng.randint(5, 60),
+        )
+        for i in range(rng.choice([12, 40, 80]))
+    ]
+    return tasks, [Worker(f"w{i}", 4, 1000) for i in range(rng.choice([1, 2, 4]))]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rank": "auto", "fit": "auto"},
+        {"rank": "mirrored", "fit": "best-fit"},
+        {"rank": "latest-finish+justified"},
+        {"optimize": Optimize(schedules=300, seed=3)},
+        {"optimize": Optimize(schedules=60), "policy": Policy(reserve_after=1.0)},
+    ],
+    ids=["one-pass", "auto", "mirrored", "justified", "searched", "searched-reserving"],
+)
+def test_without_spread_the_risk_is_the_plan(options):
+    n_searched = 0
+    for seed in range(WORLDS // 10):
+        tasks, workers = small_world(seed)
+        plan = schedule(tasks, workers, **options)
+        risk = plan.risk(spread=0, samples=3, threads=2)
+        assert set(risk.makespans_ns.tolist()) == {plan.plan.makespan_ns}, f"seed {seed}: {plan.rank}"
+        varied = plan.risk(spread=0.3, samples=3, seed=seed)
+        assert plan.risk(spread=0.3, samples=3, seed=seed).makespans_ns.tolist() == varied.makespans_ns.tolist()
+        n_searched += plan.rank == "search"
+    assert bool(n_searched) or "optimize" not in options
+
+
+def test_the_risk_of_a_searched_plan_is_what_following_it_would_take():
+    """Each sample played by the other time line, and the order that stands such durations."""
+    n = 0
+    for seed in range(40):
+        tasks, workers = small_world(seed)
+        graph = TaskGraph(tasks)
+        plan = graph.schedule(workers, optimize=Optimize(schedules=200))
+        table = WorkerTable(workers, graph.resources)
+        exact = read_route(plan, graph, table)
+        route = loosened(exact, graph, table.capacity, fit="most-free")
+        if plan.rank != "search":
+            continue
+        risk = plan.risk(spread=0.3, samples=3, seed=seed)
+        for sample in range(3):
+            durations = np.round(risk.durations(sample) * NS).astype(np.int64)
+            other = with_these(graph, durations, np.zeros(len(graph), dtype=np.int64))
+            core = make_core(other, table, rank="fifo", fit="most-free", max_retries=0)
+            follow(core, route)
+            simulate(core)
+            assert int(core.columns()["end"].max()) == risk.makespans_ns[sample], f"seed {seed}, sample {sample}"
+            core.check()
+            n += bool(exact.not_before.any())
+            assert not route.not_before.any(), "with other durations, who was held back may wait in vain"
+    assert n, "of none of them anybody was held back"

@@ -111,6 +111,8 @@ cdef class Facts(Tables):
     def rewind(self, *, fit, key, order, const int64_t[::1] dep_ptr):
         """Put everything back to before the first decision, in another order of urgency. See the .pyi."""
         cdef int32_t worker
+        cdef int64_t[::1] duration
+        cdef int32_t[::1] missing
         if self.n_layers > 1 or self.n_late or self.n_log or self.n_left or self.deadline >= 0:
             raise InternalError("a core is rewound whose tasks came at once and have ended, with no attempt in vain")
         if len(dep_ptr) != self.n_tasks + 1:
@@ -119,24 +121,22 @@ cdef class Facts(Tables):
             raise ValueError(f"{len(key)} keys are not those of {self.n_tasks} tasks")
         order = np.ascontiguousarray(order, dtype=np.int32)
         _check_order(order, self.n_tasks)
+        duration = np.array(self.task_table["duration"][:self.n_tasks])
+        missing = np.diff(dep_ptr).astype(np.int32)
         self.rule, self.now = _rule_of(fit), 0
         self.key = np.ascontiguousarray(key, dtype=np.int64)
         self.n_failed = 0
-        self.n_left = self.n_tasks
+        self.task_table["state"][:self.n_tasks] = WAITING       # even of what had failed, for nobody could hold it
         np.asarray(self.reason)[:] = 0
         np.asarray(self.told_stuck)[:] = 0
         np.asarray(self.cause)[:] = -1
-        np.asarray(self.overtaken)[:] = 0
-        self.any_overtaken = False
-        self.reserved_task = self.reserved_worker = -1
         self.notices = []
         for worker in range(self.n_workers):
-            self.first_on[worker] = -1
             if self.live[worker]:
                 self._show(worker)
         if self.n_tasks:
-            self._rewind_rows(dep_ptr)
-            self._enter_ready(self._lay_out_again(order))
+            self._lay_out_again(order)
+            self._rewind(&duration[0], &missing[0])
 
     def _skip_under_failed(self, first, dep_ptr, deps):
         """Tasks that were submitted under a failed one fail now, with what depends on them."""
@@ -772,7 +772,7 @@ cdef class Facts(Tables):
         # could hold. Out: as if nothing had happened yet, that one excepted.
         cdef int32_t task
         cdef TaskRow* row
-        self.n_left = 0
+        self.n_left = self.n_wakes = 0
         for task in range(self.n_tasks):
             row = self.row(task)
             row.missing = missing[task]

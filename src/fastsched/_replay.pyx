@@ -136,8 +136,10 @@ cdef class Replay:
         cdef int32_t task
         if not self._decide(limit):
             return -1
-        while self.n_events:
-            now = self.event_time[0]
+        while self.n_events or self.core.n_wakes:
+            now = self.event_time[0] if self.n_events else INT64_MAX
+            if self.core.n_wakes:           # somebody is held back
+                now = min(now, self.core.wake_time[0])
             if now >= CLOCK_LIMIT:
                 return -1
             self.core._advance(now)

@@ -34,6 +34,11 @@ cdef class Search:
     cdef int32_t window_most
     cdef int32_t noise                      # parts of 1024 of the critical path: in the orders of the first population
 
+    # what runs already: it starts at 0 on its worker, and nothing is before it
+    cdef const int32_t[::1] fixed           # n, the worker on which it runs; -1: it does not run
+    cdef const int32_t[::1] running         # m, those tasks, the one that ends last first
+    cdef uint64_t[::1] held                 # W * n_words, what those that were placed on it hold together
+
     # profiles, one at a time
     cdef uint64_t[::1] grid                 # moments * n_words
     cdef int64_t filled                     # moments of the grid that were touched
@@ -85,7 +90,10 @@ cdef class Search:
     cdef bint _is_known(self, int direction) noexcept nogil
     cdef int64_t _generate(self, int direction) noexcept nogil
     cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil
+    cdef int64_t _fix(self) noexcept nogil
+    cdef int64_t _fix_at_end(self, int64_t length) noexcept nogil
     cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil
+    cdef void _take(self, int32_t task, int32_t worker, int64_t start, int32_t at) noexcept nogil
     cdef double _left_over(self, int32_t worker, int32_t at, int32_t task) noexcept nogil
     cdef void _keep_best(self, int direction, int64_t length) noexcept nogil
     cdef void _keep(self, int direction, int32_t member, int64_t length, int64_t lateness) noexcept nogil

@@ -46,14 +46,17 @@ class Search:
         size: int,
         seed: int,
         bound: int = 0,
+        fixed: Int32s | None = None,
     ) -> None:
         """A search on which nothing was generated yet.
 
         order (n,): the tasks, those first that others depend on. succ_ptr (n + 1,), succ; dep_ptr (n + 1,), deps: who
         depends on whom, as CSR in both directions. duration (n,) in units, demand (n, K), capacity (W, K). Every
         task has to fit on some worker, and who takes no time must need nothing: else `advance` has no meaning.
+        fixed (n,): the worker on which a task runs already, from 0 on; -1: it does not. What is fixed depends on
+        nothing, and has room together; a schedule that is added has it start at 0.
 
-        Raises ValueError for a size below 2.
+        Raises ValueError for a size below 2, or where what is fixed has no room.
         """
 
     def add(self, start: Int64s, n_schedules: int) -> None:

@@ -16,6 +16,9 @@ Vanhoucke 2007, which look at the donor alone). The base is mostly the member wh
 its place in the other population: if it is better (among equal makespans, if work ends earlier), and now and
 then anyway, so that lines stay apart. Where nothing shorter has come up for long, all are made anew.
 
+What runs already is *fixed*: forwards it is placed first, from 0 on where it runs; backwards last, when all else is
+placed, as early as it can end together: before that nobody knows when time begins.
+
 Whoever calls says how many schedules may be generated; what is generated then depends on nothing else.
 """
 
@@ -61,7 +64,8 @@ cdef enum:
 cdef class Search:
     """See the .pyi."""
 
-    def __init__(self, *, order, succ_ptr, succ, dep_ptr, deps, duration, demand, capacity, size, seed, bound=0):
+    def __init__(self, *, order, succ_ptr, succ, dep_ptr, deps, duration, demand, capacity, size, seed, bound=0,
+                 fixed=None):
         n, n_workers = len(duration), len(capacity)
         if size < 2:
             raise ValueError("a population has at least two members")
@@ -76,7 +80,15 @@ cdef class Search:
         self._lay_lanes(np.asarray(demand, dtype=np.int64), np.asarray(capacity, dtype=np.int64))
         horizon = int(self.duration.base.sum()) + 1 if n else 1
         self._look_ahead(order, horizon)
-        self.gridded = n_workers == 1 and horizon <= GRID_UNITS
+        self.fixed = np.full(n, -1, dtype=np.int32) if fixed is None else np.ascontiguousarray(fixed, dtype=np.int32)
+        running = np.nonzero(self.fixed.base >= 0)[0]
+        held = np.zeros(np.shape(capacity), dtype=np.int64)
+        np.add.at(held, self.fixed.base[running], np.asarray(demand)[running])
+        if (held > capacity).any():
+            raise ValueError("what runs already is more than some worker holds")
+        self.running = running[np.argsort(-self.duration.base[running], kind="stable")].astype(np.int32)
+        self.held = np.zeros(n_workers * self.n_words, dtype=np.uint64)
+        self.gridded = n_workers == 1 and horizon <= GRID_UNITS and not len(running)
         self.room = 1 if self.gridded else min(2 * n, 4 * n // max(n_workers, 1) + 64) + 3
         self.grid = np.empty((horizon + 1) * self.n_words if self.gridded else 1, dtype=np.uint64)
         self.step_time = np.empty(n_workers * self.room, dtype=np.int64)
@@ -255,11 +267,18 @@ cdef class Search:
                 )
         for i in range(self.n_tasks):
             self.end[i] = NEVER
+        if self.running.shape[0]:
+            for i in range(self.running.shape[0]):
+                self.end[self.running[i]] = 0       # turned round, where nothing is behind it
+            if direction == 0:
+                length = self._fix()
         for i in range(self.n_tasks):
             if self.stopped:
                 return INT64_MAX            # of a schedule that is not whole
             if self.end[self.order[i]] == NEVER:
                 length = max(length, self._place_whole(direction, self.order[i]))
+        if direction == 1 and self.running.shape[0]:
+            length = self._fix_at_end(length)
         self.n_schedules += 1
         if length < self.best:
             self._keep_best(direction, length)
@@ -290,6 +309,54 @@ cdef class Search:
             height += 1
         return last
 
+    cdef int64_t _fix(self) noexcept nogil:
+        # Out: what runs has its room from 0 on, and when the last of it ends.
+        cdef int32_t i, task, w, at
+        cdef int64_t length = 0
+        for i in range(self.running.shape[0]):
+            task = self.running[i]
+            w = self.fixed[task]
+            self.start[task], self.worker[task] = 0, w
+            self.end[task] = self.duration[task]
+            length = max(length, self.duration[task])
+            steps_find(
+                &self.step_time[w * self.room], &self.step_free[w * self.room * self.n_words], self.n_steps[w],
+                &self.guard[0], self.n_words, &self.need[task * self.n_words], self.duration[task], 0, INT64_MAX, &at,
+            )
+            self._take(task, w, 0, at)
+        return length
+
+    cdef int64_t _fix_at_end(self, int64_t length) noexcept nogil:
+        # In: all else is placed, in the time that is turned round, in which it ends at `length`. Out: the makespan, so
+        # long that what runs has room at its end, on its worker and behind all that depends on it.
+        cdef int32_t i, task, w, at
+        cdef int64_t k, free_from, most = length
+        cdef int word
+        cdef int32_t next_one
+        memset(&self.held[0], 0, self.n_workers * self.n_words * sizeof(uint64_t))
+        for i in range(self.running.shape[0]):      # those that end later run whenever this one does
+            task = self.running[i]
+            w = self.fixed[task]
+            free_from = 0
+            for k in range(self.before_ptr[1, task], self.before_ptr[1, task + 1]):
+                next_one = self.before[1, k]
+                free_from = max(free_from, self.start[next_one] + self.duration[next_one])
+            for word in range(self.n_words):
+                self.held[w * self.n_words + word] += self.need[task * self.n_words + word]
+            at = self.n_steps[w] - 1
+            while at >= 0 and enough(
+                &self.step_free[(w * self.room + at) * self.n_words], &self.held[w * self.n_words], &self.guard[0],
+                self.n_words,
+            ):
+                at -= 1
+            if at >= 0:                             # there is none behind the last step, for it runs
+                free_from = max(free_from, self.step_time[w * self.room + at + 1])
+            most = max(most, free_from + self.duration[task])
+        for i in range(self.running.shape[0]):
+            task = self.running[i]
+            self.start[task], self.worker[task] = most - self.duration[task], self.fixed[task]
+        return most
+
     cdef void _place(self, int32_t task, int64_t earliest) noexcept nogil:
         # In: a task, all before it placed. Out: it starts as early as any worker has room for it, on the one of these on
         # which least is left over.
@@ -317,15 +384,19 @@ cdef class Search:
             if start < soonest or left < least:
                 soonest, least, best, best_at = start, left, w, at
         self.start[task], self.worker[task] = soonest, best
-        if self.n_steps[best] + 2 > self.room:
+        self._take(task, best, soonest, best_at)
+
+    cdef void _take(self, int32_t task, int32_t worker, int64_t start, int32_t at) noexcept nogil:
+        # In: the step in which it starts. Out: the worker has that much less room.
+        if self.n_steps[worker] + 2 > self.room:
             with gil:
                 self._make_room()
-            if self.n_steps[best] + 2 > self.room:
+            if self.n_steps[worker] + 2 > self.room:
                 self.stopped = True         # there is no memory
                 return
         steps_take(
-            &self.step_time[best * self.room], &self.step_free[best * self.room * self.n_words], &self.n_steps[best],
-            self.n_words, need, self.duration[task], soonest, best_at,
+            &self.step_time[worker * self.room], &self.step_free[worker * self.room * self.n_words],
+            &self.n_steps[worker], self.n_words, &self.need[task * self.n_words], self.duration[task], start, at,
         )
 
     def _make_room(self):

@@ -183,19 +183,6 @@ cdef class Tables:
                 for r in range(self.n_resources):
                     row.demand[r] = demand[i, r]
 
-    def _rewind_rows(self, const int64_t[::1] dep_ptr):
-        """Every task waits again for all that it depends on, and was never tried."""
-        cdef Py_ssize_t i
-        cdef TaskRow* row
-        with nogil:
-            for i in range(self.n_tasks):
-                row = self.row(<int32_t>i)
-                row.start = row.end = -1
-                row.missing = <int32_t>(dep_ptr[i + 1] - dep_ptr[i])
-                row.attempt = 0
-                row.worker = row.next_on = row.before_on = -1
-                row.state = WAITING
-
     def _extend_columns(self, m, priority, key, max_retries):
         n = self.n_tasks
         self.priority = extended(self.priority, n, m, np.ascontiguousarray(priority, dtype=np.int64))
@@ -375,7 +362,7 @@ cdef class Tables:
                 filled[s] += 1
 
     def _lay_out_again(self, const int32_t[::1] by_urgency):
-        """The one layer, in whose trees nobody is, in another order of urgency; answers the tasks in that order."""
+        """The one layer, in whose trees nobody is, in another order of urgency."""
         cdef Py_ssize_t i
         cdef int32_t task, s
         cdef TaskRow* row
@@ -390,7 +377,6 @@ cdef class Tables:
                 self.position_at[filled[s]] = <int32_t>i
                 filled[s] += 1
         self._turn_slots(0)
-        return by_urgency
 
     def _tree_ends(self, n_slots):
         """Where the min-trees and the bit trees of the first slots end."""

@@ -61,6 +61,11 @@ class Route:
         held = np.where(self.not_before > 0, self.not_before + by_ns, 0)
         return replace(self, start_ns=self.start_ns + by_ns, end_ns=self.end_ns + by_ns, not_before=held)
 
+    def reordered(self, places: npt.NDArray[np.intp]) -> Route:
+        """The same in another order, told as places in this one."""
+        start, end, held = (column[places] for column in (self.start_ns, self.end_ns, self.not_before))
+        return Route(self.tasks[places], self.worker[places], start, end, held)
+
     def renumbered(self) -> Route:
         """The same, with tasks numbered by their places in it."""
         return replace(self, tasks=np.arange(len(self), dtype=np.int32))
@@ -111,6 +116,13 @@ class Followed:
         """When a task is to start; None: it is not planned."""
         at = int(self.start_ns[task]) if task < len(self.start_ns) else -1
         return None if at < 0 else at
+
+    def starts_of(self, tasks: Int32s) -> Int64s:
+        """When each of these is to start; -1: it is not planned."""
+        there = tasks < len(self.start_ns)
+        starts = np.full(len(tasks), -1, dtype=np.int64)
+        starts[there] = self.start_ns[tasks[there]]
+        return starts
 
     def share(self, ns: int) -> float:
         """So much time, as a share of what the whole was planned to take."""

@@ -19,7 +19,8 @@ from ._search import GRID_UNITS, Search
 from .bounds import rough_ns
 from .plan import COMPLETED_STATE, Plan
 
-__all__ = ["SEARCH", "Found", "Optimize", "Progress", "Spending", "few_schedules", "improve", "search"]
+__all__ = ["MOST_SCHEDULES", "SEARCH", "Found", "Optimize", "Progress", "Spending"]
+__all__ += ["few_schedules", "improve", "is_too_long", "part_of", "schedules_in", "search"]
 
 LOOK_S = 0.05  # between two looks at how far it has come
 NONE_YET = 2**63 - 1
@@ -165,17 +166,15 @@ def improve(plan: Plan, spending: Spending) -> Plan:
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
     graph, capacity, budget = plan._graph, plan._capacity, spending.budget
-    if not spending.left():
+    if not spending.left() or is_too_long(graph.duration):
         return plan
-    if float(graph.duration.sum(dtype=np.float64)) * (np.count_nonzero(graph.duration == 0) + 1) >= MOST_NS:
-        return plan  # whole numbers of 64 bits would not do
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
     bound = 0 if len(done) < len(graph) else _bound_for(plan, budget)
     if not len(done) or plan.makespan_ns <= bound * (1 + budget.target_gap):
         return plan
     found = search(
         spending,
-        **_part_of(graph, done),
+        **part_of(graph, done),
         capacity=capacity,
         starts=[plan.start_ns[done]],
         bound=bound,
@@ -194,6 +193,11 @@ def improve(plan: Plan, spending: Spending) -> Plan:
     return better
 
 
+def is_too_long(duration: Int64s) -> bool:
+    """Whether whole numbers of 64 bits would not do for a search, with the moments of those that take no time."""
+    return bool(float(duration.sum(dtype=np.float64)) * (np.count_nonzero(duration == 0) + 1) >= MOST_NS)
+
+
 def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
     """A search that costs no more than some passes, for a project on one worker.
 
@@ -208,7 +212,7 @@ def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
     return Optimize(schedules=FEW) if horizon <= GRID_UNITS and n * horizon <= MOST_LOOKS else None
 
 
-def _part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
+def part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
     """The arrays that `search` wants, of some tasks (ascending), on which none depends that is not among them."""
     if len(tasks) == len(graph):
         return {
@@ -242,8 +246,11 @@ def search(
     capacity: Int32s,
     starts: Iterable[Int64s],
     bound: int,
+    fixed: Int32s | None = None,
 ) -> Found:
     """Look for a shorter schedule than those that begin at `starts` (each (n,), ns).
+
+    fixed (n,): the worker on which a task runs already, from 0 on; -1: it does not.
 
     The arrays are those of `_search.Search`, the times in ns. Every task has to fit on some worker.
 
@@ -258,7 +265,9 @@ def search(
     moments = int(is_moment.sum()) + 1
     enough = -(-max(bound, int(bound * (1 + budget.target_gap))) // unit)
     shares = _shares_of(budget)
-    expected = shares[0] if budget.schedules is not None else _schedules_in(budget, len(duration), len(capacity))
+    expected = shares[0]
+    if budget.schedules is None:
+        expected = schedules_in(budget.seconds or 0, len(duration), len(capacity))
     searches = [
         Search(
             order=order,
@@ -272,6 +281,7 @@ def search(
             size=population_for(expected, len(duration)),
             seed=(budget.seed + 0x9E3779B9 * thread) % 2**64,
             bound=enough * moments + moments - 1,
+            fixed=fixed,
         )
         for thread in range(budget.threads)
     ]
@@ -309,10 +319,10 @@ def population_for(schedules: int, n_tasks: int) -> int:
     return int(min(max(members, SMALLEST, 650 / max(n_tasks, 30)), LARGEST))
 
 
-def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
-    """About how many schedules a thread generates in the time that there is: no clock is asked."""
-    cost = 3e-8 if n_workers == 1 else 1e-6 + 5e-8 * n_workers  # seconds a task
-    return int(min((budget.seconds or 0) / (cost * max(n, 1)), MOST_SCHEDULES))
+def schedules_in(seconds: float, n: int, n_workers: int) -> int:
+    """About how many schedules of n tasks a thread generates in so long: no clock is asked."""
+    cost = 8e-8 if n_workers == 1 else 1e-6 + 5e-8 * n_workers  # seconds a task
+    return int(min(seconds / (cost * max(n, 1)), MOST_SCHEDULES))
 
 
 class _Crew:

@@ -112,8 +112,8 @@ class Plan:
         self.cause: Int32s = columns["cause"]
         self.order: Int32s | None = None  # in which one list pass looked at the tasks; None: it was made otherwise
         self.log = log
-        # Makes what plays it again, with its list order and fit; None: it is not the play of one list without mishaps.
-        self.make_replay: Callable[[], Any] | None = None
+        # make_replay(whether durations vary): what plays it again, as who follows it would; None: there were mishaps.
+        self.make_replay: Callable[[bool], Any] | None = None
 
     def __repr__(self) -> str:
         counts = np.bincount(self.state, minlength=len(STATUS_OF_STATE))
@@ -264,8 +264,9 @@ class Plan:
                 "risk() plays the list of a plan again, with other durations: this is none, or one that was made with "
                 "events, failures or an outcome; plan without them"
             )
+        make_replay = self.make_replay
         return measure_risk(
-            self.make_replay,
+            lambda: make_replay(bool(spread)),
             lambda: self._graph.ids,
             len(self._graph),
             self.makespan,
@@ -461,7 +462,10 @@ class Schedule(_Outcome):
         threads: int = 1,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> Risk:
-        """What becomes of the makespan when durations vary: `samples` plays of the plan's list, with its fit.
+        """What becomes of the makespan when durations vary: `samples` plays of what a run does that follows it.
+
+        A plan of one pass is played by its list and its fit; one that a search found by its order and its workers. With
+        a spread of 0 either is the plan.
 
         Args:
             spread: the standard deviation of each duration, as a share of it (0.2 is 20 %): it is multiplied by a

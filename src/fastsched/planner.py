@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ._replay import Replay
 from ._timeline import STEPS, simulate
 from .errors import UnsatisfiableWarning
 from .explain import describe_misfit
+from .following import by_latest_start, follow, hold_back, loosened, read_guide, read_route
 from .graph import CompiledGraph, Graph, WorkerTable, read_both
 from .guide import Guide, Route
 from .history import Measurements
@@ -31,17 +32,15 @@ from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check
 from .ranks import RANKS, mean_capacity, urgency_order
 from .validate import Terms
 
-__all__ = ["TaskGraph", "by_latest_start", "choose_pair", "follow", "hold_back", "make_core", "play_list"]
-__all__ += ["check_history", "read_guide", "read_route", "schedule", "submit", "with_history"]
+__all__ = ["TaskGraph", "check_history", "choose_pair", "make_core", "plan_ahead"]
+__all__ += ["schedule", "submit", "with_history"]
 
 NS = 1_000_000_000
 CHANCE = 2**53  # a probability of 1, as the time line counts it
-MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
-HELD_SHARE, HELD_SHARE_OF_MANY = 8, 2  # of those that are early, one in so many is held back at a time, and one more
-MANY = 2000  # tasks
 DEFAULTS = Policy()
 # Of the seconds of a search: later, no pass is begun. On one worker soon, for there any schedule of a search is better.
 PASSES_SHARE, PASSES_SHARE_OF_ONE = 1 / 2, 1 / 16
+RANK_OF_THE_REST = "critical-path"  # of what a plan does not have
 Outcome = Callable[[str, str, int], bool]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -130,8 +129,8 @@ class TaskGraph(CompiledGraph):
             made = self._improve(first, passes, table, policy, Spending(few))
         elif plain:
             made = best_plan(rank, fit, passes, passes.plan, n_workers=len(table), stops=True)
-            made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
-            made.make_replay = lambda: make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
+            order = made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
+            made.make_replay = lambda _: make_replay(self, table, rank=place_in(order), fit=made.fit, policy=policy)
         else:
             ids, worker_ids, told = self.ids if outcome else [], table.ids, outcome
             route = None if plan is None else read_route(plan, self, table, fit=fit)
@@ -194,12 +193,18 @@ class TaskGraph(CompiledGraph):
         if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
 
-        def replay() -> Replay:
-            order, fit = made.order, made.fit
-            if order is None:
-                order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
-                fit = FITS[0]
-            return make_replay(self, table, rank=place_in(order), fit=fit, policy=policy)
+        @cache
+        def route(varies: bool) -> Route:  # worked out once, when somebody wants to know the risk
+            order = by_latest_start(self, table.capacity, made.start_ns, made.end_ns, made.worker)
+            asked = Route.of_order(order, made.start_ns, made.end_ns, made.worker)
+            if varies:
+                return loosened(asked, self, table.capacity, fit=FITS[0])
+            return hold_back(asked, self, table.capacity, fit=FITS[0], exactly=True)
+
+        def replay(varies: bool) -> Replay:
+            if made.order is not None:
+                return make_replay(self, table, rank=place_in(made.order), fit=made.fit, policy=policy)
+            return make_replay(self, table, rank=RANK_OF_THE_REST, fit=FITS[0], route=route(varies))
 
         made.make_replay = replay
         return made
@@ -338,6 +343,26 @@ def choose_pair(
     return best.rank, best.fit
 
 
+def plan_ahead(
+    graph: TaskGraph, table: WorkerTable, rank: str, fit: str, policy: Policy | None, optimize: Optimize
+) -> Guide:
+    """What a live run is to follow: the plan that a search finds within its budget."""
+    made, _ = graph._play(
+        table,
+        rank,
+        fit,
+        0,
+        policy=policy,
+        outcome=None,
+        events=(),
+        failures=None,
+        plan=None,
+        on_progress=None,
+        spending=Spending(optimize),
+    )
+    return read_guide(made)
+
+
 def make_core(
     graph: CompiledGraph,
     table: WorkerTable,
@@ -377,10 +402,21 @@ def make_core(
 
 
 def make_replay(
-    graph: CompiledGraph, table: WorkerTable, *, rank: str | Int64s, fit: str, policy: Policy | None = None
+    graph: CompiledGraph,
+    table: WorkerTable,
+    *,
+    rank: str | Int64s,
+    fit: str,
+    policy: Policy | None = None,
+    route: Route | None = None,
 ) -> Replay:
-    """What plays this graph again and again, on these workers or some of them, or with other durations."""
+    """What plays this graph again and again, on these workers or some of them, or with other durations.
+
+    `route`: a plan that is followed each time.
+    """
     core = make_core(graph, table, rank=rank, fit=fit, max_retries=0, policy=policy)
+    if route is not None:
+        follow(core, route)
     core.fail_unsatisfiable(0)
     return Replay(core, graph.dep_ptr, graph.deps)
 
@@ -539,139 +575,3 @@ def warn_unsatisfiable(graph: CompiledGraph, table: WorkerTable, plan: Plan) -> 
     n_more = len(hopeless) - 3
     more = f"; and {n_more} more task{'' if n_more == 1 else 's'}" if n_more > 0 else ""
     warnings.warn("; ".join(first) + more, UnsatisfiableWarning, stacklevel=3)
-
-
-# ---------------------------------------------------------------- following a plan
-
-
-def follow(core: Core, route: Route, now: int = 0) -> None:
-    """Have a core follow a plan from here on."""
-    core.follow(now, tasks=route.tasks, key=route.key, worker=route.worker, not_before=route.not_before)
-
-
-def read_guide(plan: Schedule | Plan | Guide) -> Guide:
-    """What is to be followed of a plan: a `Schedule`, a `Plan`, or a `Guide` itself.
-
-    Of a task that was tried more than once, the last attempt is what was planned; what was never started is not.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if isinstance(plan, Guide):
-        return plan
-    if not isinstance(plan, (Schedule, Plan)):
-        said = f"plan is {plan!r}; what schedule() answers is wanted"
-        raise TypeError(f"{said}, its .plan, or what fastsched.load_plan() has read")
-    numbers = plan.plan if isinstance(plan, Schedule) else plan
-    graph, order = numbers._graph, numbers.order
-    if order is None:
-        order = by_latest_start(graph, numbers._capacity, numbers.start_ns, numbers.end_ns, numbers.worker)
-    route = Route.of_order(order, numbers.start_ns, numbers.end_ns, numbers.worker)
-    task_ids = plan.task_ids if isinstance(plan, Schedule) else graph.ids
-    worker_ids = plan.worker_ids if isinstance(plan, Schedule) else None
-    return Guide([task_ids[i] for i in route.tasks.tolist()], worker_ids, route.renumbered())
-
-
-def read_route(
-    plan: Schedule | Plan | Guide, graph: CompiledGraph, table: WorkerTable, *, fit: str = "most-free"
-) -> Route:
-    """The way of a plan through a graph, so that it takes no longer than planned if all goes as planned.
-
-    Raises:
-        ValidationError: where it plans tasks that the graph does not have. TypeError: for what is no plan.
-    """
-    guide = read_guide(plan)
-    known = dict(zip(graph.ids, range(len(graph))))
-    guide.check(known)
-    route = guide.route_through(known, dict(zip(table.ids, range(len(table)))))
-    if not guide.is_ordered:
-        start, end = np.full((2, len(graph)), -1, dtype=np.int64)
-        worker = np.full(len(graph), -1, dtype=np.int32)
-        start[route.tasks], end[route.tasks], worker[route.tasks] = route.start_ns, route.end_ns, route.worker
-        route = Route.of_order(by_latest_start(graph, table.capacity, start, end, worker), start, end, worker)
-    return hold_back(route, graph, table.capacity, fit=fit)
-
-
-def by_latest_start(graph: Any, capacity: Int32s, start: Int64s, end: Int64s, worker: Int32s) -> Int32s:
-    """The tasks of a plan by when they have to start at the latest for it to take no longer; those of no plan last.
-
-    When a task starts says little of how urgent it is: one that fills a gap starts early. So the plan is played
-    backwards, on the mirrored graph, where each task starts as late as it can (the first half of a double
-    justification; Valls, Ballestin and Quintanilla 2005). With durations that differ by a tenth from what was planned,
-    this order keeps most of what a plan has gained over a rank, and that of the starts nothing (bench/follow.py).
-    """
-    planned = start >= 0
-    demand = np.where(planned[:, None], graph.demand, 0).astype(np.int32)
-    span = int(end.max(initial=0))
-    order = np.lexsort((start, -end)).astype(np.int32)
-    order = order[planned[order]]
-    mirrored = Route.of_order(order, span - end, span - start, worker)
-    ends = play_list(
-        mirrored, graph.succ_ptr, graph.succ, demand, np.where(planned, end - start, 0), capacity, fit="most-free"
-    )["end"]
-    return np.lexsort((start, -ends, ~planned)).astype(np.int32)
-
-
-def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str) -> Route:
-    """Have those wait until their time whom the plan lets wait on purpose: started at once, they would make it longer.
-
-    A list keeps no room free for what is not ready yet, and a plan may. So the plan is played as it was meant; while
-    that takes longer than planned, some of the first that start before their time are held back. What one list pass
-    has made is played as it is, and nobody is held back.
-    """
-    duration = graph.duration.copy()
-    duration[route.tasks] = route.end_ns - route.start_ns
-    share = HELD_SHARE if len(route) <= MANY else HELD_SHARE_OF_MANY
-    for _ in range(MOST_PLAYS if len(route) else 0):
-        columns = play_list(
-            route, graph.dep_ptr, graph.deps, graph.demand, duration, capacity, fit=fit, priority=graph.priority
-        )
-        start = columns["start"][route.tasks]
-        early = np.nonzero((start >= 0) & (start < route.start_ns) & (route.not_before == 0))[0]
-        if not len(early) or columns["end"].max() <= route.ends_ns:
-            break
-        first = early[np.argsort(start[early], kind="stable")][: 1 + len(early) // share]
-        held = route.not_before.copy()
-        held[first] = route.start_ns[first]
-        route = replace(route, not_before=held)
-    return route
-
-
-def play_list(
-    route: Route,
-    dep_ptr: Int64s,
-    deps: Int32s,
-    demand: Int32s,
-    duration: Int64s,
-    capacity: Int32s,
-    *,
-    fit: str,
-    priority: Int64s | None = None,
-    avoided: Iterable[tuple[int, int]] = (),
-) -> dict[str, npt.NDArray[Any]]:
-    """The columns of a core after virtual time in which a plan was followed. `avoided`: (task, worker) of failures."""
-    n = len(duration)
-    priority = np.zeros(n, dtype=np.int64) if priority is None else priority
-    key = np.zeros(n, dtype=np.int64)
-    key[route.tasks] = route.key
-    classes = DemandClasses(demand)
-    core = Core(n_resources=demand.shape[1], pivot=classes.pivot, fit=fit)
-    core.add_workers(capacity, 0)
-    core.add_tasks(
-        0,
-        dep_ptr=dep_ptr,
-        deps=deps,
-        demand=demand,
-        duration=duration,
-        priority=priority,
-        key=key,
-        max_retries=np.zeros(n, dtype=np.int32),
-        class_of=classes.class_of,
-        class_demand=classes.class_demand,
-    )
-    for task, worker in avoided:
-        core.remember_failure(task, worker, 0)
-    follow(core, route)
-    simulate(core)
-    columns: dict[str, npt.NDArray[Any]] = core.columns()
-    return columns

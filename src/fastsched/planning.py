@@ -32,7 +32,7 @@ from .risk import MOST_SAMPLES
 from .saved import load_plan, plan_as_json, save_plan
 from .vary import vary
 
-__all__ = ["PLAIN", "add_common", "add_plan_file", "add_planning", "do_plan"]
+__all__ = ["PLAIN", "add_common", "add_plan_file", "add_planning", "do_plan", "spell"]
 
 COMPLETED, TASK_FAILED = 0, 1
 SAMPLES = 1000

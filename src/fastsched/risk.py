@@ -1,9 +1,11 @@
 """How sure a plan is: what becomes of its makespan when durations vary. Samples in, quantiles and chances out.
 
 Each sample multiplies every duration by a lognormal factor of mean 1, whose standard deviation is the *spread*; the
-tasks vary independently. The list order and the fit stay those of the plan, which was made with the expected
-durations: what is played is what a scheduler would do that follows the plan's list and learns durations as tasks
-end. The time lines themselves are played by whatever `Replay` is handed in; here is no core, and no draw.
+tasks vary independently. What is played is what a scheduler would do that follows the plan, which was made with the
+expected durations, and learns real ones as tasks end: for a plan of one pass its list and its fit; for one that a
+search found, its workers while they have room, and the order that stands such durations best (`following.loosened`).
+With no spread it is the plan, with those held back who have to be. The time lines themselves are played by whatever
+`Replay` is handed in; here is no core, and no draw.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from . import asked
+from .budget import add_search, search_first
 from .engines.levels import CONTAINMENTS
 from .engines.local import OUTPUT_CAP_MB, this_machine
 from .errors import FormatError, JournalDamaged, JournalError, RunInterrupted
@@ -24,8 +25,9 @@ from .graph import CompiledGraph, WorkerTable
 from .guide import Guide
 from .lookback import look_back, put_in, source_of
 from .model import TaskStatus, Worker
+from .optimize import Optimize
 from .options import add_format, named_workers
-from .planning import PLAIN, add_common, add_plan_file, do_plan
+from .planning import PLAIN, add_common, add_plan_file, do_plan, spell
 from .policy import Policy
 from .portfolio import AUTO
 from .progress import count, short_warnings, show_progress
@@ -65,6 +67,7 @@ def add_run(commands: Any) -> None:
     add_common(execute)
     add_following(execute, "20%%")
     execute.add_argument("-n", "--dry-run", action="store_true", help="only plan, as `fastsched plan` does")
+    add_search(execute, is_run=True)
     add_conduct(execute)
     folder = execute.add_mutually_exclusive_group()
     folder.add_argument(
@@ -234,8 +237,12 @@ def do_run(arguments: argparse.Namespace) -> int:
         return do_plan(arguments)
     if arguments.rank not in (*RANKS, AUTO):
         arguments.parser.error(f"argument --rank: {arguments.rank} is made by planning, and is for plans alone")
-    if arguments.replan is not None and arguments.plan is None:
-        arguments.parser.error("argument --replan: it is about a plan that is followed; say --plan too")
+    is_searched = arguments.optimize is not None or arguments.schedules is not None
+    if arguments.replan is not None and arguments.plan is None and not is_searched:
+        arguments.parser.error("argument --replan: it is about a plan that is followed; say --plan or --optimize too")
+    for name in ("target_gap", "seed", "threads"):
+        if getattr(arguments, name) is not None and not is_searched:
+            arguments.parser.error(f"argument {spell(name)}: it is of a search; say --optimize or --schedules too")
     job = load(arguments.file)
     if job.recorded:
         raise FormatError(
@@ -248,8 +255,9 @@ def do_run(arguments: argparse.Namespace) -> int:
     if known and not arguments.quiet:
         print(f"fastsched: {known}", file=sys.stderr)
     arguments.source = source_of(arguments.file)
-    guide = load_plan(arguments.plan) if arguments.plan else None
-    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide)
+    found, budget = search_first(arguments, graph, table)
+    guide = load_plan(arguments.plan) if arguments.plan else found
+    return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide, budget)
 
 
 def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]] | None:
@@ -280,6 +288,7 @@ def run_graph(
     cwd: str | None,
     policy: Policy,
     guide: Guide | None,
+    budget: Optimize | None = None,
 ) -> int:
     """Run tasks that have been read."""
     if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
@@ -303,6 +312,7 @@ def run_graph(
         containment=arguments.containment,
         output_cap_mb=arguments.output_cap,
         plan=guide,
+        optimize=budget,
         replan=replan_of(arguments, REPLAN),
     )
     return watch(arguments, Session(settings, graph, table, settled=True, fresh=True))

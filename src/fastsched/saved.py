@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 
 from .errors import FormatError
+from .following import read_guide
 from .formats import read_bytes
 from .guide import Guide, Route
 from .model import TaskStatus
 from .plan import Placement, Schedule
-from .planner import read_guide
 
 __all__ = ["SavedPlan", "holds_plan", "load_plan", "plan_as_json", "save_plan"]
 

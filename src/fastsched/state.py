@@ -54,16 +54,17 @@ from .events import (
     WorkerTrusted,
 )
 from .explain import Explanation, describe_misfit, explain_task
+from .following import as_planned, follow
 from .graph import CompiledGraph, WorkerTable
 from .guide import Followed, Guide, Route
 from .model import Reason, Task, TaskStatus, Worker
 from .plan import CODE_OF_REASON, REASON_OF_CODE, STATUS_OF_STATE, Plan
-from .planner import follow, make_core, submit
+from .planner import make_core, submit
 from .policy import Policy
 
 __all__ = ["Snapshot", "State"]
 
-RUNNING, FAILED, SKIPPED, CANCELLED = 2, 5, 6, 7
+RUNNING, COMPLETED, FAILED, SKIPPED, CANCELLED = 2, 3, 5, 6, 7
 LEAVING = 1  # in the column `draining`
 READY = 1
 OPEN = (0, READY, RUNNING, 4)  # waiting, ready, running, delayed
@@ -307,10 +308,15 @@ class State:
         except ValueError as error:
             raise InternalError(f"a plan was adopted that cannot be: {error}") from None
         before, start = self.followed, np.full(len(self.ids), -1, dtype=np.int64)
-        start[route.tasks] = route.start_ns
         if fact.behind_ns is None or fact.was_ns is None:
-            self.followed = Followed(start, fact.begins_ns, route.ends_ns)
+            ends_ns, n_anew = route.ends_ns, 0
+            if before is not None and before.begins_ns == fact.begins_ns:  # more of the same plan, or in another order
+                start[: len(before.start_ns)] = before.start_ns
+                ends_ns, n_anew = max(ends_ns, before.ends_ns), before.n_anew
+            start[route.tasks] = route.start_ns
+            self.followed = Followed(start, fact.begins_ns, ends_ns, n_anew)
             return PlanFollowed(now, len(route), route.ends_ns)
+        start[route.tasks] = route.start_ns
         self.followed = Followed(start, fact.begins_ns, route.ends_ns, before.n_anew + 1 if before else 1)
         return Replanned(now, len(route), fact.behind_ns, fact.was_ns, route.ends_ns)
 
@@ -657,6 +663,18 @@ class State:
         preferred = self._core.course()["preferred"]
         worker = int(preferred[task]) if len(preferred) else -1
         return at, self.worker_ids[worker] if worker >= 0 else None
+
+    def strays(self, now: int) -> bool:
+        """Whether some attempt of what is planned has taken, or takes, another time than was expected of it."""
+        if self.followed is None:
+            return False
+        columns, planned = self._core.columns(), self.followed.start_ns >= 0
+        n = len(planned)
+        start, end, state = (columns[name][:n] for name in ("start", "end", "state"))
+        took = np.where(end >= 0, end, now) - start
+        expected = self._core.course()["duration"][:n]
+        off = (took > expected) | ((state == COMPLETED) & (took < expected))
+        return bool((off & planned & (start >= 0) & ~as_planned(took, expected)).any())
 
     def rest(self) -> dict[str, Any]:
         """All that has not ended, as columns that nobody else changes, for it to be looked at beside the run.

@@ -51,6 +51,27 @@ WHATIF_MUTATIONS = (
         "every chunk of samples draws the same",
     ),
     Mutation(
+        "replay-without-held-back",
+        "_replay.pyx",
+        "now = min(now, self.core.wake_time[0])",
+        "now = now",
+        "who is held back in a plan starts when something else ends",
+    ),
+    Mutation(
+        "risk-of-a-list",
+        "planner.py",
+        "rank=RANK_OF_THE_REST, fit=FITS[0], route=route(varies))",
+        "rank=RANK_OF_THE_REST, fit=FITS[0])",
+        "the risk of a plan that a search found is that of a rank",
+    ),
+    Mutation(
+        "held-back-as-for-a-run",
+        "planner.py",
+        "exactly=True)",
+        "exactly=False)",
+        "without spread the risk of a plan may be shorter than the plan",
+    ),
+    Mutation(
         "normal-without-far-parts",
         "_chance.pxd",
         "for i in range(k * (k - 1) if k else 0):",

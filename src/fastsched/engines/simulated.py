@@ -161,9 +161,9 @@ class SimulatedEngine:
                 self._hold(host, order)
 
     def wait_reports(self, timeout_s: float) -> list[Report]:
-        """See `Engine.wait_reports`. Time moves to the next report, or by the timeout."""
+        """See `Engine.wait_reports`. Time moves to the next reports, all of an instant, or by the timeout."""
         end = self._now + int(timeout_s * NS)
-        while not self._reports and not self._woken and self._timeline and self._timeline[0][0] <= end:
+        while self._timeline and self._timeline[0][0] <= (self._now if self._reports or self._woken else end):
             at, _, happen = heapq.heappop(self._timeline)
             self._now = max(self._now, at)
             happen()

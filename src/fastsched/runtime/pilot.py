@@ -12,9 +12,10 @@ from typing import Protocol
 
 from ..events import Fact
 from ..guide import Guide
+from ..optimize import Optimize
 from .ledger import Ledger
 from .log import logger
-from .replan import Look, Present, look
+from .replan import Look, Present, look, look_for_shorter
 
 __all__ = ["Aside", "AtOnce", "Beside", "Pilot"]
 
@@ -90,20 +91,27 @@ class Pilot:
         fit: of the run. share: of the time that was planned for the whole; where the run is going to end later by more,
             the rest is planned anew; None: it never is.
         aside: what takes the looks.
+        budget: of a search that looks for new plans, too, and for one of what is submitted; None: none does.
     """
 
-    def __init__(self, guide: Guide | None, fit: str, share: float | None, aside: Aside) -> None:
+    def __init__(
+        self, guide: Guide | None, fit: str, share: float | None, aside: Aside, budget: Optimize | None = None
+    ) -> None:
         self.guide, self.fit, self.share = guide, fit, share
         self.behind: float | None = None  # as a share of what was planned for the whole; None: nobody has looked
-        self._aside = aside
+        self._aside, self._budget = aside, budget
         self._planned = frozenset(guide.task_ids if guide else ())
         self._origin: int | None = None  # when the plan that was given began to be followed
         self._is_news = True  # tasks have come that it has
         self._next_adoption = 0
         self._next_look, self._began, self._is_looking = LOOK_NS, 0, False
+        self._is_loose = guide is None  # it is not followed to the letter any more
+        self._has_come, self._next_plan = False, 0  # tasks that no plan has are there; when one may be looked for
 
     def hear(self, task_ids: Iterable[str]) -> None:
         """Tasks were submitted."""
+        if self._budget is not None and not self._planned.issuperset(task_ids):
+            self._has_come = True
         self._is_news = self._is_news or not self._planned.isdisjoint(task_ids)
 
     def turn(self, ledger: Ledger, clock: Callable[[], int], wake: Callable[[], object]) -> list[Fact]:
@@ -115,14 +123,18 @@ class Pilot:
             self._next_adoption = now + SPARING * (clock() - now)  # tasks may come one by one
         if self._is_looking and not self._aside.is_busy:
             self._is_looking = False
-            self._next_look = now + max(LOOK_NS, SPARING * (now - self._began))
+            self._next_look = self._next_plan = now + max(LOOK_NS, SPARING * (now - self._began))
             found = self._aside.take()
             if found is None:
-                self._next_look = NEVER  # it would fail again
+                self._next_look = self._next_plan = NEVER  # it would fail again
             elif not facts:
                 facts += self._take(found, ledger, now)
             return facts
-        if now >= self._next_look and not self._is_looking and not facts:
+        if facts or self._is_looking:
+            return facts
+        if self._has_come and now >= self._next_plan:
+            self._look_for_shorter(ledger, now, wake)
+        elif now >= self._next_look:
             self._look(ledger, now, wake)
         return facts
 
@@ -130,7 +142,11 @@ class Pilot:
         """When it wants a turn; None: it is woken for it, or there is nothing to see."""
         if self._is_news:
             return self._next_adoption
-        return None if self._is_looking or ledger.state.followed is None else self._next_look
+        if self._is_looking:
+            return None
+        planned = self._next_plan if self._has_come else NEVER
+        looked = NEVER if ledger.state.followed is None else self._next_look
+        return None if min(planned, looked) == NEVER else min(planned, looked)
 
     @property
     def note(self) -> str:
@@ -145,6 +161,7 @@ class Pilot:
         self._origin = now if self._origin is None else self._origin
         waiting = ledger.state.waiting(self.guide.task_ids)
         route = self.guide.route_through(waiting, ledger.state.worker_indices())
+        self._is_loose = False
         return [route.later(self._origin).as_fact(now, self._origin)] if len(route) else []
 
     def _look(self, ledger: Ledger, now: int, wake: Callable[[], object]) -> None:
@@ -158,16 +175,30 @@ class Pilot:
         present = Present.of(ledger, now, self.fit)
         if len(present.workers):
             self._is_looking, self._began = True, now
-            self._aside.begin(lambda: look(present, followed.ends_ns, most), wake)
+            starts = None
+            if not self._is_loose and ledger.state.strays(now):
+                starts = followed.starts_of(present.tasks)
+            self._aside.begin(lambda: look(present, followed.ends_ns, most, self._budget, starts), wake)
+
+    def _look_for_shorter(self, ledger: Ledger, now: int, wake: Callable[[], object]) -> None:
+        """Have what is there planned, where that is worth it; it goes by rank until then."""
+        self._has_come = False
+        present, budget = Present.of(ledger, now, self.fit), self._budget
+        if budget is not None and len(present.workers) and present.n_waiting:
+            self._is_looking, self._began = True, now
+            self._aside.begin(lambda: look_for_shorter(present, budget), wake)
 
     def _take(self, found: Look, ledger: Ledger, now: int) -> list[Fact]:
         """What is to be absorbed after a look."""
         followed = ledger.state.followed
         if followed is None:
-            return []
+            return [] if found.route is None else [found.route.as_fact(now, now)]
         behind_ns = max(0, found.ends_ns - followed.ends_ns)
         self.behind = followed.share(behind_ns)
         if found.route is None:
             return []
+        self._is_loose = True
+        if found.is_loosened:
+            return [found.route.as_fact(now, followed.begins_ns)]
         self.behind = 0.0
         return [found.route.as_fact(now, followed.begins_ns, behind_ns, found.ends_ns)]

@@ -50,6 +50,7 @@ class RunOpened(msgspec.Struct, frozen=True, tag=True):
     offered: bool = False  # the workers are the engine's own, which come and go
     source: str = ""  # the job file, relative to the folder in which it was run; "": there was none
     replan: float | None = None  # behind a plan by more than this share, the rest is planned anew; None: it is not
+    searches: bool = False  # a search looks for new plans, too
 
 
 class SchedulerOpened(msgspec.Struct, frozen=True, tag=True):

@@ -2,6 +2,11 @@
 
 `Present` is what is known now: what runs, for how long it has and how long such tasks have taken; who is there; what
 failed where. `play` goes on from there by given keys, as the live rule would; `replan` looks for keys that are better.
+
+Theory of operation. A search may look for them. To it, what runs is fixed: it has its room on its worker from now
+until its expected end. What the search does not know (priority, back-off, workers on which a task failed, that nobody
+waits on purpose) is made good by playing what it found as the live rule would; the plan that counts is the one that
+was played, and where that is no shorter, the search was for nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +16,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .._graphs import successors, topological_order
+from .._graphs import bottom_levels, successors, topological_order
+from ..following import by_latest_start, loosened, play_list
 from ..guide import FIRST_KEY, Route
-from ..planner import by_latest_start, play_list
+from ..optimize import MOST_SCHEDULES, Optimize, Spending, is_too_long, part_of, schedules_in, search
 from ..ranks import RANKS, mean_capacity, urgency_order
 from .ledger import Ledger
 
-__all__ = ["Look", "Present", "look", "play", "replan"]
+__all__ = ["Look", "Present", "budget_for", "look", "look_for_shorter", "play", "replan"]
 
 RUNNING, DELAYED = 2, 4
 NS = 1_000_000_000
 LEAST_LEFT = 20  # one part in so many of what is expected of a task is left, where it takes longer than that
 BELIEF = 5  # what was said of durations counts as much as so many attempts that were seen
 ORDERS = ("critical-path",)  # that are tried beside the one that is followed
+SEARCH_S = 1.0  # that a search takes at most, beside the run; it is told as schedules, so it takes the same everywhere
+FEWEST = 20  # schedules that are worth a search
+MOST_LOOKS = 2_000_000  # tasks times workers that are looked at for one
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -39,7 +48,7 @@ class Present:
         priority, key, worker (m,): the order that is followed, and where each runs, or is to; -1 = wherever.
         not_before (m,): ns from now, until when the plan holds it back; 0 = it does not.
         dep_ptr, deps: what each waits for, CSR of places. avoided: (place, place of a worker) of what failed there.
-        succ_ptr, succ: the same turned round, once it is needed. fit: as in the core.
+        succ_ptr, succ: the same turned round, and order: a topological one, once they are needed. fit: as in the core.
     """
 
     now_ns: int
@@ -59,6 +68,7 @@ class Present:
     fit: str
     succ_ptr: Int64s | None = None
     succ: Int32s | None = None
+    order: Int32s | None = None
 
     @classmethod
     def of(cls, ledger: Ledger, now: int, fit: str) -> Present:
@@ -101,6 +111,17 @@ class Present:
             fit,
         )
 
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def with_order(self) -> Present:
+        """The same with successors and a topological order."""
+        if self.order is not None:
+            return self
+        succ_ptr, succ = successors(self.dep_ptr, self.deps)
+        order = topological_order(self.dep_ptr, succ_ptr, succ)
+        return replace(self, succ_ptr=succ_ptr, succ=succ, order=order)
+
     @property
     def n_waiting(self) -> int:
         """Tasks that do not run."""
@@ -109,42 +130,141 @@ class Present:
 
 @dataclass(frozen=True)
 class Look:
-    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does."""
+    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does.
+
+    is_loosened: it is the same plan, which is followed otherwise from here on.
+    """
 
     ends_ns: int
     route: Route | None
+    is_loosened: bool = False
 
 
-def look(present: Present, planned_ns: int, most_behind_ns: int | None) -> Look:
-    """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never."""
+def look(
+    present: Present,
+    planned_ns: int,
+    most_behind_ns: int | None,
+    budget: Optimize | None = None,
+    strays_from: Int64s | None = None,
+) -> Look:
+    """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never.
+
+    `strays_from` (m,) ns: the starts of a plan that does not go as planned any more (-1: it has none), and is loosened.
+    """
+    loosened_to = None
+    if strays_from is not None and present.n_waiting:
+        present, loosened_to = loosen(present, strays_from)
     as_it_is = play(present, present.key, present.worker, present.not_before)
     if most_behind_ns is None or not present.n_waiting or as_it_is.ends_ns - planned_ns <= most_behind_ns:
-        return Look(as_it_is.ends_ns, None)
-    return Look(as_it_is.ends_ns, replan(present, as_it_is))
+        return Look(as_it_is.ends_ns, loosened_to, is_loosened=loosened_to is not None)
+    return Look(as_it_is.ends_ns, replan(present, as_it_is, budget))
 
 
-def replan(present: Present, as_it_is: Route) -> Route:
+def look_for_shorter(present: Present, budget: Optimize) -> Look:
+    """Plan what is there, where that is over earlier than as things are."""
+    as_it_is = play(present, present.key, present.worker, present.not_before)
+    found = replan(present, as_it_is, budget) if present.n_waiting else as_it_is
+    return Look(as_it_is.ends_ns, None if better(as_it_is, found) is as_it_is else found)
+
+
+def loosen(present: Present, starts: Int64s) -> tuple[Present, Route]:
+    """The same present with the plan loosened; and that as a route, at the times that the plan has."""
+    present = present.with_order()
+    start = np.where(present.is_running & (starts < 0), present.now_ns, starts)
+    order = np.argsort(present.key, kind="stable").astype(np.int32)
+    raised = np.where(present.is_running, present.priority.max(initial=0) + 1, present.priority)
+    way = loosened(
+        Route.of_order(order, start, start + present.duration, present.worker),
+        replace(present, priority=raised),
+        present.capacity,
+        fit=present.fit,
+        stays=present.is_running,
+    )
+    key, worker = present.key.copy(), present.worker.copy()
+    key[way.tasks], worker[way.tasks] = way.key, way.worker
+    at_home = np.append(present.workers, np.int32(-1))  # -1 is the last one
+    route = replace(way, tasks=present.tasks[way.tasks], worker=at_home[way.worker].astype(np.int32))
+    return replace(present, key=key, worker=worker, not_before=np.zeros_like(present.not_before)), route
+
+
+def replan(present: Present, as_it_is: Route, budget: Optimize | None = None) -> Route:
     """A plan for what has not ended, in the time of the run: the best that is found, which `as_it_is` may be.
 
     Here, and only here, it is decided how much is looked for: a pass by each of some ranks, and the best of these
-    played by when its tasks have to start at the latest, which is better than the ranks where durations differ.
+    played by when its tasks have to start at the latest, which is better than the ranks where durations differ; with a
+    budget, what a search finds, too.
     """
-    succ_ptr, succ = successors(present.dep_ptr, present.deps)
-    order = topological_order(present.dep_ptr, succ_ptr, succ)
+    present = present.with_order()
+    assert present.order is not None and present.succ_ptr is not None and present.succ is not None
     best, nowhere = as_it_is, np.where(present.is_running, present.worker, -1)
     for name in ORDERS:
-        key = RANKS[name](order, succ_ptr, succ, present.duration, present.demand, mean_capacity(present.capacity))
+        key = RANKS[name](
+            present.order,
+            present.succ_ptr,
+            present.succ,
+            present.duration,
+            present.demand,
+            mean_capacity(present.capacity),
+        )
         best = better(best, play(present, key, nowhere, np.zeros_like(key)))
     m = len(present.tasks)
     start, end = np.full((2, m), -1, dtype=np.int64)
     worker = np.full(m, -1, dtype=np.int32)
     at, where = np.searchsorted(present.tasks, best.tasks), np.searchsorted(present.workers, best.worker)
     start[at], end[at], worker[at] = best.start_ns - present.now_ns, best.end_ns - present.now_ns, where
-    graph = replace(present, succ_ptr=succ_ptr, succ=succ)
-    latest = by_latest_start(graph, present.capacity, start, end, worker)
-    key = np.empty(m, dtype=np.int64)
-    key[latest] = np.arange(m)
-    return better(play(present, key, worker, np.zeros_like(key)), best)
+    best = better(by_latest(present, start, end, worker), best)
+    if budget is not None and search_for(present, start, end, worker, budget):
+        best = better(best, by_latest(present, start, end, worker))
+    return best
+
+
+def by_latest(present: Present, start: Int64s, end: Int64s, worker: Int32s) -> Route:
+    """The rest played by when tasks have to start at the latest in a plan of it (m,), on its workers."""
+    key = np.empty(len(start), dtype=np.int64)
+    key[by_latest_start(present, present.capacity, start, end, worker)] = np.arange(len(start))
+    return play(present, key, worker, np.zeros_like(key))
+
+
+def budget_for(budget: Optimize, n_tasks: int, n_workers: int) -> Optimize | None:
+    """What a search beside a run may cost, within what was said; None: there is no time for one that is worth it.
+
+    It is told as schedules, so that the same present has the same plan, on one thread, for commands run beside it.
+    """
+    if n_tasks * n_workers > MOST_LOOKS:
+        return None
+    seconds = SEARCH_S if budget.seconds is None else min(SEARCH_S, budget.seconds)
+    schedules = min(schedules_in(seconds, n_tasks, n_workers), budget.schedules or MOST_SCHEDULES)
+    if schedules < FEWEST:
+        return None
+    return Optimize(schedules=schedules, target_gap=budget.target_gap, seed=budget.seed)
+
+
+def search_for(present: Present, start: Int64s, end: Int64s, worker: Int32s, budget: Optimize) -> bool:
+    """Put a shorter plan, if one is found, in the place of this one (each (m,), ns from now); whether that was done."""
+    at = np.nonzero(start >= 0)[0]  # nobody could hold the others
+    bounded = budget_for(budget, len(at), len(present.workers))
+    running = present.is_running[at]
+    held = np.zeros(present.capacity.shape, dtype=np.int64)
+    fixed = np.where(running, np.maximum(present.worker[at], 0), -1).astype(np.int32)  # nowhere, it needs nothing
+    np.add.at(held, fixed[running], present.demand[at][running])
+    # A worker may have less by now than what it runs was given.
+    if bounded is None or is_too_long(present.duration[at]) or (held > present.capacity).any():
+        return False
+    part = part_of(present, at)
+    chains = np.asarray(bottom_levels(part["order"], part["succ_ptr"], part["succ"], part["duration"]))
+    found = search(
+        Spending(bounded),
+        **part,
+        capacity=present.capacity,
+        starts=[start[at]],
+        bound=int(chains.max(initial=0)),
+        fixed=fixed,
+    )
+    if found.start is None or found.worker is None:
+        return False
+    start[at], worker[at] = found.start, found.worker
+    end[at] = found.start + present.duration[at]
+    return True
 
 
 def better(a: Route, b: Route) -> Route:

@@ -12,15 +12,17 @@ from typing import Any
 from ..engines.base import Engine
 from ..engines.local import OUTPUT_CAP_MB
 from ..errors import RunInterrupted
+from ..following import read_guide
 from ..guide import Guide
 from ..history import Measurements
 from ..model import Task, Worker
+from ..optimize import Optimize
 from ..plan import Plan, Run, Schedule
-from ..planner import read_guide, with_history
+from ..planner import with_history
 from ..policy import Policy
 from .handles import Handle
 from .loop import Loop, Rhythm
-from .session import Session, Settings, compile_both
+from .session import Session, Settings, budget_of, compile_both
 from .teller import OnEvent, Teller
 
 __all__ = ["play", "run"]
@@ -56,6 +58,7 @@ def run(
     history: Measurements | None = None,
     plan: Schedule | Plan | Guide | None = None,
     replan: float | None = 0.2,
+    optimize: float | Optimize | None = None,
 ) -> Run:
     """Run the commands of a graph, here or on a cluster, dependencies first, never more on a worker than it holds.
 
@@ -79,6 +82,10 @@ def run(
             what was not started is in `unfinished`. None: any.
         history: what earlier runs measured, a `History`: durations for the tasks that name none, and, where workers are
             named, memory. A run that is resumed keeps what it began with.
+        optimize: a search for a shorter plan, which is followed: so many seconds before anything starts, or an
+            `Optimize` (Ctrl-C ends it, and the run begins with the best so far). Where the rest is planned anew, a
+            search looks for that plan, too: beside the run, for less than a second, on one thread. Not together with
+            `plan`.
         engine, capture, max_retries, rank, fit, policy, notify, cwd, env, heartbeat, lease, grace, timeout, name,
             containment, output_cap_mb, plan, replan: as in `Scheduler`; but a plan of tasks that are not among these is
             an error.
@@ -116,6 +123,7 @@ def run(
         output_cap_mb=output_cap_mb,
         plan=None if plan is None else read_guide(plan),
         replan=replan,
+        optimize=budget_of(plan, optimize),
     )
     graph, table = compile_both(tasks, workers)
     if len(graph.tasks) < len(graph):

@@ -20,18 +20,20 @@ from typing import Any
 from ..engines.base import Engine, Levels
 from ..engines.local import OUTPUT_CAP_MB
 from ..explain import Explanation
+from ..following import read_guide
 from ..graph import CompiledGraph, WorkerTable
 from ..guide import Guide
 from ..history import Measurements
 from ..model import RESERVED_RESOURCES, Task, TaskStatus, Worker
+from ..optimize import Optimize
 from ..plan import Plan, Schedule
-from ..planner import check_history, read_guide
+from ..planner import check_history
 from ..policy import Policy
 from ..state import Snapshot
 from .handles import Events, Handle, Handles
 from .log import logger
 from .loop import Loop, Rhythm
-from .session import Session, Settings
+from .session import Session, Settings, budget_of
 from .teller import OnEvent, Teller
 
 __all__ = ["Scheduler"]
@@ -91,6 +93,9 @@ class Scheduler:
             their time.
         replan: when it is going to be over later than planned by more than this share of the time that the plan takes,
             what is left is planned anew, beside the run; None: never.
+        optimize: what may be spent on a search for shorter plans: seconds, or an `Optimize`. Nothing waits for it: it
+            looks, beside the run, for a plan of what was submitted, which goes by `rank` meanwhile, and of what is left
+            where that is planned anew; for less than a second at a time, on one thread. Not together with `plan`.
 
     Raises:
         ValidationError: naming every problem of the workers. ValueError: for a setting out of its bounds.
@@ -125,6 +130,7 @@ class Scheduler:
         history: Measurements | None = None,
         plan: Schedule | Plan | Guide | None = None,
         replan: float | None = 0.2,
+        optimize: float | Optimize | None = None,
     ) -> None:
         settings = Settings(
             engine=engine,
@@ -145,6 +151,7 @@ class Scheduler:
             output_cap_mb=output_cap_mb,
             plan=None if plan is None else read_guide(plan),
             replan=replan,
+            optimize=budget_of(plan, optimize),
         )
         check_history(history)
         graph = CompiledGraph([])

@@ -18,11 +18,13 @@ from ..engines.local import OUTPUT_CAP_MB
 from ..engines.named import check_engine, make_engine
 from ..errors import JournalError
 from ..events import Event
+from ..following import read_route
 from ..graph import CompiledGraph, WorkerTable, read_both
 from ..guide import Guide
 from ..model import Task, Worker, as_float, is_number
 from ..names import show_value
-from ..planner import choose_pair, read_route
+from ..optimize import Optimize
+from ..planner import TaskGraph, choose_pair, plan_ahead
 from ..policy import Policy
 from ..portfolio import AUTO, FITS, check_choice
 from ..ranks import RANKS
@@ -34,12 +36,13 @@ from .loop import Loop, Rhythm
 from .pilot import Aside, Beside, Pilot
 from .record import RunOpened, SchedulerOpened, Turn, decode_records, encode_record
 
-__all__ = ["MAX_MB", "MAX_SECONDS", "MAX_SHARE", "REPLAN", "Session", "Settings", "compile_both"]
+__all__ = ["MAX_MB", "MAX_SECONDS", "MAX_SHARE", "REPLAN", "Session", "Settings", "budget_of", "compile_both"]
 
 MAX_SECONDS = 1_000_000  # for leases and the like: 11 days; what waits for sockets cannot wait for much longer
 PATIENCE_S = 60.0  # that a run waits for workers of the engine's own, when nothing goes on
 MAX_MB = 1 << 30  # of output that is kept of an attempt
 REPLAN = 0.2  # of the time that was planned: behind by more, the rest is planned anew
+USUAL_SEARCH = Optimize(seconds=1.0)  # of who takes up a run that searches
 MAX_SHARE = 1000  # of the time that is planned, for being behind
 
 
@@ -67,6 +70,7 @@ class Settings:
     containment: str = "auto"
     output_cap_mb: int = OUTPUT_CAP_MB
     plan: Guide | None = None
+    optimize: Optimize | None = None
     replan: float | None = REPLAN
     inherited: Collection[str] = ()  # of engine, lease, ..., output_cap, replan: those of the run that goes on
 
@@ -222,6 +226,7 @@ class Session:
                 policy=settings.policy,
             )
             settings = replace(settings, rank=rank, fit=fit)
+        guide = self._search_first(settings, table) or settings.plan
         state = self._make_state(settings, self.graph, table)
         # Whoever holds the journal has the folder for himself.
         is_here = settings.journal is not None and settings.run_dir in (None, settings.journal)
@@ -254,8 +259,8 @@ class Session:
             offered,
             settings.source,
             settings.replan,
+            settings.optimize is not None,
         )
-        guide = settings.plan
         if guide is not None and self.settled:
             route = read_route(guide, self.graph, table, fit=settings.fit)
             guide = Guide([self.graph.ids[i] for i in route.tasks.tolist()], table.ids, route.renumbered())
@@ -264,6 +269,13 @@ class Session:
         if self.journal is not None:
             self.journal.append_all([*encode_record(opened), *planned, *encode_record(self._arrival(loop))])
         return loop
+
+    def _search_first(self, settings: Settings, table: WorkerTable) -> Guide | None:
+        """The plan that a search finds before anything starts; None: none is to, or there is nothing to be planned."""
+        graph, budget = self.graph, settings.optimize
+        if budget is None or settings.plan is not None or not isinstance(graph, TaskGraph) or not len(table):
+            return None
+        return plan_ahead(graph, table, settings.rank, settings.fit, settings.policy, budget) if len(graph) else None
 
     def _take_up(self, opened: Any, records: Iterable[Any], tell: Callable[[Sequence[Event]], object]) -> Loop:
         """Absorb what the journal says; what ran when it ended is not there any more."""
@@ -302,7 +314,8 @@ class Session:
         """Go on with the plan of the journal, or with one that was given, as to what has not been started."""
         guide, state = self.settings.plan, loop.state
         if guide is None:
-            loop.pilot = None if state.followed is None else self._make_pilot(opened, None)
+            is_piloted = state.followed is not None or opened.searches
+            loop.pilot = self._make_pilot(opened, None) if is_piloted else None
             return
         known = dict(zip(state.ids, range(len(state.ids))))
         if self.settled:
@@ -313,7 +326,8 @@ class Session:
 
     def _make_pilot(self, opened: RunOpened, guide: Guide | None) -> Pilot:
         share = opened.replan if "replan" in self.settings.inherited else self.settings.replan
-        return Pilot(guide, opened.fit, share, self._aside)
+        budget = (self.settings.optimize or USUAL_SEARCH) if opened.searches else None
+        return Pilot(guide, opened.fit, share, self._aside, budget)
 
     def _make_state(self, given: Settings | RunOpened, graph: CompiledGraph, table: WorkerTable) -> State:
         return State(
@@ -365,7 +379,7 @@ class Session:
             walltime_s=settings.walltime,
             timeout_s=opened.timeout_s,
             max_fails=opened.max_fails,
-            pilot=None if guide is None else self._make_pilot(opened, guide),
+            pilot=None if guide is None and not opened.searches else self._make_pilot(opened, guide),
         )
 
     @staticmethod
@@ -373,13 +387,20 @@ class Session:
         return SchedulerOpened(loop.now(), time.time(), os.getpid())
 
 
+def budget_of(plan: object, optimize: float | Optimize | None) -> Optimize | None:
+    """What a search may cost, where none was given a plan. Raises ValueError where one was; TypeError for no budget."""
+    if plan is not None and optimize is not None:
+        raise ValueError("a plan is followed as it is; leave out optimize, or the plan that is given beside it")
+    return None if optimize is None else Optimize.of(optimize)
+
+
 def compile_both(
     tasks: Iterable[Task | Mapping[str, Any]], workers: Iterable[Worker | Mapping[str, Any]] | None
-) -> tuple[CompiledGraph, WorkerTable | None]:
+) -> tuple[TaskGraph, WorkerTable | None]:
     """Tasks and, where any are named, workers. Raises ValidationError, naming every problem of both at once."""
     if workers is None:
-        return CompiledGraph(tasks), None
-    graph, table = read_both(CompiledGraph, tasks, workers)
+        return TaskGraph(tasks), None
+    graph, table = read_both(TaskGraph, tasks, workers)
     return graph, table
 
 
