@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+import targets
 import workloads
 from checks import check_plan
 from instances import instances
@@ -27,23 +27,7 @@ ONE_PASS_S = 0.020  # at most, by any fit
 RATIO = 10  # of auto to one pass, at most
 
 
-class Target(NamedTuple):
-    """Average percent above the lower bound, at most."""
-
-    what: str
-    cluster: str
-    auto: float
-
-
-TARGETS = (
-    Target("wfinstances", "het4", 6.9),
-    Target("wfinstances", "het10", 4.95),
-    Target("wfinstances", "het30", 0.89),
-    Target("tpch", "het10", 2.85),
-    Target("tpch", "het30", 2.05),
-    Target("hybrid", "", 14.6),
-    Target("openb", "openb64", 6.5),
-)
+TARGETS = [target for target in targets.TARGETS if target.above == "bound" and target.budget == "auto"]
 
 
 def processor_time(work: Callable[[], Plan]) -> tuple[float, Plan]:
@@ -96,6 +80,6 @@ def bench_auto_on_instances(capsys, target):
         where = target.cluster or "their own workers"
         print(
             f"\n{len(above['auto'])} of {target.what} on {where}, % above the lower bound: "
-            f"one pass {one:.2f}, auto {auto:.2f} (at most {target.auto})"
+            f"one pass {one:.2f}, auto {auto:.2f} (at most {target.limit})"
         )
-    assert auto <= target.auto
+    assert auto <= target.limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from fastsched._core import Core
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FASTSCHED_DATA", ROOT.parent / "shared" / "data"))
 KEPT = 200  # cores that are kept for the recount at the end; older ones are recounted at once
+
+
+def pytest_configure():
+    """Ctrl-C is heard, here and by all that tests start, also where a shell began this in the background with `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

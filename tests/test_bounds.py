@@ -268,6 +268,14 @@ def test_tasks_that_fill_more_than_half_of_a_worker_follow_each_other():
     assert bottleneck.text == ("cpu-bound 0 ms to 6.00 s: 3 tasks with 5 cores or more, of which 2 can run at a time")
 
 
+def test_more_than_half_is_seen_among_more_amounts_than_are_tried():
+    amounts = np.concatenate((np.arange(1, 301), np.arange(501, 541)))
+    graph = TaskGraph.from_arrays(
+        np.zeros(341), [], np.column_stack((np.zeros(340), amounts)), duration=np.where(amounts > 500, 1000, 1)
+    )
+    assert bounds_of(graph).of(capacity_of((1, 1000), (1, 1000))).ns == 20 * 1000 * NS
+
+
 def test_tasks_that_cannot_share_a_worker_for_several_reasons():
     tasks = [
         Task("a", "x", (), 5, 600, duration=4),

@@ -36,6 +36,7 @@ FLOORS = {
     "_graphs": 1,
     "bounds": 1,
     "validate": 2,
+    "_c_arrow": 0,
     "_arrow": 2,
     "_export": 1,
     "table": 2,

@@ -19,7 +19,8 @@ import pytest
 import fastsched
 from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, schedule
 from fastsched.bounds import Bounds
-from fastsched.optimize import Progress
+from fastsched.cli import main
+from fastsched.optimize import SEARCH, Progress
 from fastsched.portfolio import PAIRS
 from fastsched.ranks import RANKS
 
@@ -65,6 +66,8 @@ def test_a_search_ends_in_a_plan_that_is_possible_not_longer_and_the_same_again(
     assert dict(found) == dict(plain), seed
     assert found.reasons == plain.reasons
     assert found.lower_bound <= found.makespan <= min(plain.makespan, best_pass.makespan), seed
+    if len(workers) > 1:  # on one, `auto` searches too
+        assert (found.rank == SEARCH) == (found.makespan < min(plain.makespan, best_pass.makespan)), seed
     again = schedule(tasks, workers, optimize=Optimize(schedules=150, seed=seed))
     assert again.placements == found.placements, seed
     assert found.plan.n_schedules <= 150
@@ -84,6 +87,35 @@ def test_more_threads_share_the_schedules_and_answer_the_same_every_time() -> No
     one.validate()
     assert one.placements == other.placements
     assert one.plan.n_schedules <= 300
+
+
+def test_the_threads_answer_the_best_of_what_each_finds_and_no_schedule_more() -> None:
+    """A thread draws from a seed of its own."""
+    tasks, workers = hard()
+    differ = 0
+    for seed in (3, 4, 5, 6):
+        seeds = [seed + 0x9E3779B9 * thread for thread in range(3)]
+        alone = [schedule(tasks, workers, optimize=Optimize(schedules=150, seed=one)).makespan for one in seeds]
+        together = schedule(tasks, workers, optimize=Optimize(schedules=450, seed=seed, threads=3))
+        assert together.makespan == min(alone), seed
+        differ += min(alone) < alone[0]
+    assert differ, "the first thread is always the best: this shows nothing"
+    for schedules in (1000, 1001):
+        made = schedule(tasks, workers, optimize=Optimize(schedules=schedules, threads=3)).plan.n_schedules
+        assert schedules - 6 <= made <= schedules
+
+
+def test_tasks_that_take_no_time_cost_none_and_the_bound_is_met_beside_them() -> None:
+    tasks, workers = hard(60)
+    tasks += [Task(f"moment{i}", "true", [f"t{7 * i}"], 12, duration=0) for i in range(8)]
+    found = schedule(tasks, workers, optimize=Optimize(schedules=500))
+    found.validate()
+    assert found.rank == SEARCH
+    assert all(p.start == int(p.start) for p in found.placements), "all durations are whole seconds"
+    gap = found.plan.makespan_ns / found.plan.bound.ns - 1
+    near = schedule(tasks, workers, optimize=Optimize(schedules=15_000, target_gap=gap))
+    assert near.makespan <= found.makespan
+    assert near.plan.n_schedules < 14_000, "it was good enough long before"
 
 
 def hard(n: int = 120) -> tuple[list[Task], list[Worker]]:
@@ -216,6 +248,20 @@ def test_the_command_line_searches_and_says_what_it_took(tmp_path: Path) -> None
     assert "a search of" in words
 
 
+def test_the_command_line_hands_on_the_seed_and_the_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = plan_file(tmp_path)
+
+    def plan(*words: str) -> dict[str, object]:
+        assert main(["plan", path, "--format", "json", *words]) == 0
+        answer: dict[str, object] = json.loads(capsys.readouterr().out)
+        return answer
+
+    by_seed = [plan("--schedules", "100", "--seed", str(seed)) for seed in range(6)]
+    assert any(answer != by_seed[0] for answer in by_seed)
+    assert 0 < by_seed[0]["schedules"] <= 100  # type: ignore[operator]
+    assert plan("--schedules", "100000", "--target-gap", "1000%")["schedules"] <= 100  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -257,6 +303,8 @@ def test_auto_looks_at_priorities_on_one_worker_too() -> None:
     tasks.append(Task("urgent", "true", cpu_cores_required=12, duration=1, priority=9))
     auto = schedule(tasks, workers, rank="auto", fit="auto")
     assert next(p for p in auto.placements if p.task_id == "urgent").start == 0
+    assert auto.plan.n_schedules == 0, "a search does not look at priorities"
+    assert schedule(tasks[:-1], workers, rank="auto", fit="auto").plan.n_schedules > 0
 
 
 def test_one_schedule_means_one_at_most() -> None:

@@ -281,6 +281,14 @@ def test_nothing_runs_on_where_a_worker_has_left():
     assert wrongs(plan) == [("presence", "t1", "w", again / NS)]
 
 
+def test_nothing_starts_where_a_worker_has_left_as_it_had_said():
+    plan, numbers = with_events([WorkerEvent(4, "leave", "w")])
+    late = int(np.nonzero(numbers.start_ns == 4 * NS)[0][0])
+    assert numbers.worker[late] == 0
+    numbers.worker[late] = 1
+    assert wrongs(plan) == [("presence", plan.task_ids[late], "w", 4.0)]
+
+
 def test_nothing_starts_where_a_worker_takes_nothing_more():
     plan, numbers = with_events([WorkerEvent(4, "drain", "w"), WorkerEvent(6, "join", "w")])
     assert numbers.start_ns[numbers.worker == 1].tolist() == [0, 6 * NS]

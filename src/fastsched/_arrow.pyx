@@ -7,7 +7,6 @@ the name of the argument. It knows no task, and judges no value.
 
 Whatever is handed over, by an array's capsules or by a stream, is released here as soon as it has been
 copied, and when it is refused too.
-https://arrow.apache.org/docs/format/CDataInterface.html
 """
 
 cimport cython
@@ -18,41 +17,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-# ---------------------------------------------------------------- the interface, as its specification has it
-
-
-cdef struct ArrowSchema:
-    const char* format
-    const char* name
-    const char* metadata
-    int64_t flags
-    int64_t n_children
-    ArrowSchema** children
-    ArrowSchema* dictionary
-    void (*release)(ArrowSchema*) noexcept
-    void* private_data
-
-
-cdef struct ArrowArray:
-    int64_t length
-    int64_t null_count
-    int64_t offset
-    int64_t n_buffers
-    int64_t n_children
-    const void** buffers
-    ArrowArray** children
-    ArrowArray* dictionary
-    void (*release)(ArrowArray*) noexcept
-    void* private_data
-
-
-cdef struct ArrowArrayStream:
-    int (*get_schema)(ArrowArrayStream*, ArrowSchema*) noexcept nogil
-    int (*get_next)(ArrowArrayStream*, ArrowArray*) noexcept nogil
-    const char* (*get_last_error)(ArrowArrayStream*) noexcept nogil
-    void (*release)(ArrowArrayStream*) noexcept
-    void* private_data
-
+from ._c_arrow cimport ArrowArray, ArrowArrayStream, ArrowSchema
 
 DTYPES = {
     b"c": np.dtype(np.int8), b"C": np.dtype(np.uint8), b"s": np.dtype(np.int16), b"S": np.dtype(np.uint16),

@@ -4,7 +4,6 @@
 One record batch of primitive columns and of columns of text. Nothing is copied: the consumer reads the arrays themselves,
 and they live until the last of what was handed out is released, in whatever order and on whatever thread that happens. A
 consumer may move a column out of its batch, so each holds on to the arrays for itself. It knows no task.
-https://arrow.apache.org/docs/format/CStreamInterface.html
 https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
 """
 
@@ -18,46 +17,12 @@ from libc.string cimport memcpy, memset, strlen
 
 import numpy as np
 
+from ._c_arrow cimport ArrowArray, ArrowArrayStream, ArrowSchema
+
 cdef extern from "Python.h":
     int Py_IsInitialized() noexcept nogil
 
-# ---------------------------------------------------------------- the interface, as its specification has it
-
-cdef int64_t NULLABLE = 2
-
-
-cdef struct ArrowSchema:
-    const char* format
-    const char* name
-    const char* metadata
-    int64_t flags
-    int64_t n_children
-    ArrowSchema** children
-    ArrowSchema* dictionary
-    void (*release)(ArrowSchema*) noexcept nogil
-    void* private_data
-
-
-cdef struct ArrowArray:
-    int64_t length
-    int64_t null_count
-    int64_t offset
-    int64_t n_buffers
-    int64_t n_children
-    const void** buffers
-    ArrowArray** children
-    ArrowArray* dictionary
-    void (*release)(ArrowArray*) noexcept nogil
-    void* private_data
-
-
-cdef struct ArrowArrayStream:
-    int (*get_schema)(ArrowArrayStream*, ArrowSchema*) noexcept nogil
-    int (*get_next)(ArrowArrayStream*, ArrowArray*) noexcept nogil
-    const char* (*get_last_error)(ArrowArrayStream*) noexcept nogil
-    void (*release)(ArrowArrayStream*) noexcept nogil
-    void* private_data
-
+cdef int64_t NULLABLE = 2    # a flag of a column
 
 # ---------------------------------------------------------------- doors
 

@@ -11,6 +11,7 @@ from .entry import Mutation
 from .history_table import HISTORY_MUTATIONS
 from .live_table import LIVE_MUTATIONS
 from .picture_table import PICTURE_MUTATIONS
+from .search_table import SEARCH_MUTATIONS
 from .whatif_table import WHATIF_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -1495,4 +1496,11 @@ CORE_MUTATIONS = (
         "what only a suspected worker could hold is told to have nobody",
     ),
 )
-MUTATIONS = CORE_MUTATIONS + LIVE_MUTATIONS + HISTORY_MUTATIONS + PICTURE_MUTATIONS + WHATIF_MUTATIONS
+MUTATIONS = (
+    *CORE_MUTATIONS,
+    *LIVE_MUTATIONS,
+    *HISTORY_MUTATIONS,
+    *PICTURE_MUTATIONS,
+    *WHATIF_MUTATIONS,
+    *SEARCH_MUTATIONS,
+)
