@@ -1,7 +1,7 @@
 """A search for a shorter plan, with its budget: how long, how many schedules, how near to the bound.
 
-The search itself is native and knows numbers alone (`_search.pyx`). Here is what starts and ends it: the one room of a
-plan that looks at a clock, for whoever asks for seconds, and that begins threads.
+The search itself is native and knows numbers alone (`_search.pyx`; of very many tasks, `_large.pyx`). Here is what
+starts and ends it: the one room of a plan that looks at a clock, for whoever asks for seconds, and that begins threads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._large import Large
 from ._search import GRID_UNITS, Search
 from .plan import COMPLETED_STATE, Plan
 
@@ -31,6 +32,7 @@ LONG_S, LONG_SCHEDULES = 1.0, 20_000  # of a search that is worth the bounds tha
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
+MANY = 2000  # tasks, and more: parts of one schedule are planned anew, in place of whole ones
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -144,6 +146,7 @@ def improve(plan: Plan, budget: Optimize) -> Plan:
         **_part_of(graph, done),
         capacity=capacity,
         starts=[plan.start_ns[done]],
+        workers=[plan.worker[done]],
         bound=bound,
     )
     plan.n_schedules = found.n_schedules
@@ -207,11 +210,12 @@ def search(
     demand: Int32s,
     capacity: Int32s,
     starts: Iterable[Int64s],
+    workers: Iterable[Int32s],
     bound: int,
 ) -> Found:
-    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns).
+    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns) on `workers` (each (n,)).
 
-    The arrays are those of `_search.Search`, the times in ns. Every task has to fit on some worker.
+    The arrays are those of `_search.Search` and `_large.Large`, the times in ns. Every task has to fit on some worker.
 
     Returns:
         The shortest that was found. Ctrl-C ends the search, and the answer is the best so far.
@@ -224,23 +228,26 @@ def search(
     enough = -(-max(bound, int(bound * (1 + budget.target_gap))) // unit)
     shares = _shares_of(budget)
     expected = shares[0] if budget.schedules is not None else _schedules_in(budget, len(duration), len(capacity))
-    searches = [
-        Search(
-            order=order,
-            succ_ptr=succ_ptr,
-            succ=succ,
-            dep_ptr=dep_ptr,
-            deps=deps,
-            duration=duration // unit * moments + is_moment,
-            demand=demand,
-            capacity=capacity,
-            size=population_for(expected, len(duration)),
-            seed=(budget.seed + 0x9E3779B9 * thread) % 2**64,
-            bound=enough * moments + moments - 1,
-        )
-        for thread in range(budget.threads)
-    ]
-    crew = _Crew(searches, [np.asarray(start) // unit * moments for start in starts], shares)
+    problem: dict[str, Any] = {
+        "order": order,
+        "succ_ptr": succ_ptr,
+        "succ": succ,
+        "dep_ptr": dep_ptr,
+        "deps": deps,
+        "duration": duration // unit * moments + is_moment,
+        "demand": demand,
+        "capacity": capacity,
+        "bound": enough * moments + moments - 1,
+    }
+    known: list[tuple[Any, ...]] = [(np.asarray(start) // unit * moments,) for start in starts]
+    kind: type[Large | Search] = Search
+    if len(duration) >= MANY:
+        kind, known = Large, [(*one, worker) for one, worker in zip(known, workers)]
+    else:
+        problem["size"] = population_for(expected, len(duration))
+    seeds = [(budget.seed + 0x9E3779B9 * thread) % 2**64 for thread in range(budget.threads)]
+    searches: list[Large | Search] = [kind(**problem, seed=seed) for seed in seeds]
+    crew = _Crew(searches, known, shares)
     at_once = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
     if at_once and budget == Optimize(schedules=budget.schedules, seconds=None, seed=budget.seed):
         crew.work_here()
@@ -283,8 +290,8 @@ def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
 class _Crew:
     """Searches side by side, a thread each, and somebody who looks at the clock."""
 
-    def __init__(self, searches: list[Search], starts: list[Int64s], shares: list[int]) -> None:
-        self._searches, self._starts, self._shares = searches, starts, shares
+    def __init__(self, searches: list[Large | Search], known: list[tuple[Any, ...]], shares: list[int]) -> None:
+        self._searches, self._known, self._shares = searches, known, shares
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
@@ -327,10 +334,11 @@ class _Crew:
         if self._errors:
             raise self._errors[0]
 
-    def _search(self, one: Search, share: int) -> None:
+    def _search(self, one: Large | Search, share: int) -> None:
         try:
-            for start in self._starts:
-                one.add(start, share)
+            add: Callable[..., None] = one.add
+            for known in self._known:
+                add(*known, share)
             one.advance(share)
         except BaseException as error:
             self._errors.append(error)
