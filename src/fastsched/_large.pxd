@@ -16,6 +16,7 @@ cdef class Large:
     cdef bint depends                       # whether any task depends on another
     cdef const int32_t[::1] rank            # n, those first that others depend on
     cdef const int64_t[::1] duration        # n, units
+    cdef const int32_t[::1] momentary       # the tasks that take no time
     cdef const int64_t[::1] tail            # n, units: the longest chain of durations behind a task
     cdef const int64_t[::1] dep_ptr         # n + 1
     cdef const int32_t[::1] deps            # edges: deps[dep_ptr[t]:dep_ptr[t + 1]] come before t
@@ -58,6 +59,7 @@ cdef class Large:
     cdef int64_t[::1] old_time              # CREW * room, the steps of the crew
     cdef uint64_t[::1] old_free             # CREW * room * n_words
     cdef int32_t[::1] old_n_steps           # CREW
+    cdef int64_t sweep                      # units, where the next window is, where tasks depend on each other
     cdef double greed                       # units, how much later a start may be where nothing of a mean worker is left over
     cdef uint64_t chance                    # state of the draws
 

@@ -10,6 +10,9 @@ large, long, broad, or any. Half of the moves look at what is left over besides,
 where that is little. All other tasks stay where they are: nobody starts before what it depends on has ended, nor
 ends after what depends on it has started.
 
+Where tasks depend on each other, windows follow one another through the schedule, since what is gained in one is
+used in the next; where none does, they are anywhere, wider, and on fewer workers.
+
 What is sought is a makespan a little below the best, the *target*. The *lateness* of a task is how much later it and
 the chain behind it end, times what it needs, each resource by how short it is. A move stands if the lateness of what
 it has placed has not grown, or by no more than a small amount that is drawn (after threshold accepting; Dueck and Scheuer
@@ -23,25 +26,30 @@ cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from math import fsum
+
 import numpy as np
 
 from ._profile cimport enough, steps_find, steps_give, steps_take
 from .lanes import Lanes
 
 cdef enum:
-    CREW = 3                    # workers of a move at most
+    CREW = 8                    # workers of a move at most, where tasks depend on each other
+    FREE_CREW = 3               # where none does
     LATE_DRAWS = 2              # workers that are drawn besides the first, which is the one of them that ends last
-    TAKEN_LEAST = 100           # tasks that a window has on average, drawn
-    TAKEN_MOST = 400
+    TAKEN_LEAST = 10            # tasks that a window has on average, drawn
+    TAKEN_MOST = 100            # where tasks depend on each other
+    FREE_TAKEN_MOST = 400       # where none does
     MOST = 512                  # tasks that are taken out at most
+    STRIDE = 2                  # windows begin this part of their width after one another
     ORDERS = 5                  # ways to draw one
     AIM = 16                    # parts of what is above the bound: how much shorter the target is
     NEAR = 256                  # parts of the makespan: how much shorter it is at most
     RATE = 53                   # bits of an even draw
 
 cdef double GREED = 0.3         # of the makespan at most: see `greed`
+cdef double WIDEST = 4          # makespans: a window that has nearly always all
 cdef double HEAT = 0.5          # of what one task of mean weight is late that ends with the best makespan
-cdef double SHORT = 2           # the power of how short a resource is, in what it is worth
 
 
 cdef class Large:
@@ -54,6 +62,7 @@ cdef class Large:
         self.dep_ptr, self.deps = np.array(dep_ptr, dtype=np.int64), np.array(deps, dtype=np.int32)
         self.succ_ptr, self.succ = np.array(succ_ptr, dtype=np.int64), np.array(succ, dtype=np.int32)
         self.depends = len(deps) > 0
+        self.momentary = np.nonzero(self.duration.base == 0)[0].astype(np.int32)
         rank = np.empty(n, dtype=np.int32)
         rank[order] = np.arange(n, dtype=np.int32)
         self.rank = rank
@@ -85,14 +94,15 @@ cdef class Large:
     def _weigh(self, demand, capacity):
         """What resources are worth, by how long all workers would be busy with what is asked of each; and tasks."""
         total = np.maximum(capacity.sum(axis=0), 1).astype(np.float64)
-        area = np.array([(column * np.asarray(self.duration, dtype=np.float64)).sum() for column in demand.T]) / total
-        mean = total / max(len(capacity), 1)
-        self.lane_worth = (area / (area.max(initial=0) or 1)) ** SHORT / mean
+        took = np.asarray(self.duration, dtype=np.float64)
+        busy = np.array([fsum(column * took) for column in demand.T]) / total       # however it is added up
+        short = busy / (busy.max(initial=0) or 1)
+        self.lane_worth = short * short * max(len(capacity), 1) / total
         weight = np.zeros(len(demand))
         for r in range(len(total)):
             weight += demand[:, r] * self.lane_worth[r]
         self.weight = np.maximum(weight, 2.0**-20)      # who needs nothing is late as well
-        self.mean_weight = self.weight.base.mean() if len(weight) else 0
+        self.mean_weight = fsum(self.weight) / max(len(weight), 1)
 
     def _look_behind(self, const int32_t[::1] order):
         """The longest chain behind each task, itself apart."""
@@ -113,7 +123,8 @@ cdef class Large:
         """Begin with a schedule that is known. See the .pyi."""
         if self.stopped or n_schedules < 1 or not self.n_tasks or self.best < INT64_MAX:
             return
-        order = np.lexsort((self.rank, start)).astype(np.int32)
+        # Those first that are over at once, else they would have to wait until the others have ended.
+        order = np.lexsort((self.rank, self.duration.base > 1, start)).astype(np.int32)
         cdef const int32_t[::1] order_view = order
         cdef const int32_t[::1] where = np.array(worker, dtype=np.int32)
         with nogil:
@@ -220,7 +231,7 @@ cdef class Large:
             self.previous[self.next[task]] = self.previous[task]
 
     cdef int64_t _end_of(self, int32_t worker) noexcept nogil:
-        # Out: when all is free again: the last step begins there.
+        # Out: when all is free again: the last step begins there. Who takes no time leaves no trace in steps.
         return self.step_time[worker * self.room + self.n_steps[worker] - 1]
 
     cdef int64_t _earliest(self, int32_t task) noexcept nogil:
@@ -255,10 +266,14 @@ cdef class Large:
             self.n_schedules = (self.n_placed + self.n_tasks - 1) // self.n_tasks
 
     cdef void _move(self) noexcept nogil:
-        cdef int64_t width = self._choose_crew()
-        cdef int64_t begin = <int64_t>(self._even() * <double>(self.best + width)) - width
+        cdef int64_t width = self._choose_crew(), begin
         cdef double before = 0, after
         cdef int32_t i, ones = 0
+        if self.depends:                    # what ends sooner lets what depends on it start sooner in the next window
+            begin = self.sweep - width // STRIDE
+            self.sweep = self.sweep + width // STRIDE + 1 if self.sweep <= self.best else 0
+        else:
+            begin = <int64_t>(self._even() * <double>(self.best + width)) - width
         self._take_out(begin, begin + width)
         self.n_placed += max(1, self.n_taken)
         if self.n_taken == 0:
@@ -269,6 +284,8 @@ cdef class Large:
             ones += 1
         before += (ones + self._even()) * HEAT * self.mean_weight * <double>(self.best - self.target)
         self._lift()
+        if self.stopped:
+            return
         self._give_keys(width)
         self._sort()
         self.greed = GREED * self._even() * <double>self.best if self._draw() >> 63 else 0
@@ -281,7 +298,8 @@ cdef class Large:
     cdef int64_t _choose_crew(self) noexcept nogil:
         # Out: workers, the first one of those that end late; and how wide a window is that has as many tasks of
         # theirs as were drawn, if they were spread evenly.
-        cdef int32_t other, wanted, size = min(1 + self._below(CREW), self.n_workers), i, j
+        cdef int32_t most = TAKEN_MOST if self.depends else FREE_TAKEN_MOST, other, wanted, i, j
+        cdef int32_t size = min(1 + self._below(CREW if self.depends else FREE_CREW), self.n_workers)
         cdef int32_t worker = self._below(self.n_workers)
         for i in range(LATE_DRAWS):
             other = self._below(self.n_workers)
@@ -297,9 +315,9 @@ cdef class Large:
             if other >= 0 and self.n_crew < size:
                 self.crew[self.n_crew] = other
                 self.n_crew += 1
-        wanted = TAKEN_LEAST + self._below(TAKEN_MOST - TAKEN_LEAST)
+        wanted = TAKEN_LEAST + self._below(most - TAKEN_LEAST)
         return 1 + <int64_t>(
-            <double>self.best * (<double>wanted * self.n_workers / (<double>self.n_crew * self.n_tasks))
+            <double>self.best * min(<double>wanted * self.n_workers / (<double>self.n_crew * self.n_tasks), WIDEST)
         )
 
     cdef void _take_out(self, int64_t begin, int64_t end) noexcept nogil:
@@ -328,12 +346,15 @@ cdef class Large:
         for i in range(self.n_taken):
             task = self.taken[i]
             w = self.worker[task]
-            self.old_start[task], self.old_worker[task] = self.start[task], w
-            self.out[task] = 1
-            self._unlink(task)
             if self.n_steps[w] + 2 > self.room:
                 with gil:
                     self._make_room()
+                if self.n_steps[w] + 2 > self.room:
+                    self.stopped = True         # there is no memory: nothing is placed any more
+                    return
+            self.old_start[task], self.old_worker[task] = self.start[task], w
+            self.out[task] = 1
+            self._unlink(task)
             steps_give(
                 &self.step_time[w * self.room], &self.step_free[w * self.room * self.n_words], &self.n_steps[w],
                 self.n_words, &self.need[task * self.n_words], self.duration[task], self.start[task],
@@ -407,10 +428,12 @@ cdef class Large:
         # In: a task, all before it placed. Out: whether there is room for it on the crew, before those behind it start;
         # there it is put as early as there is room, or where less is left over, as greed says.
         cdef int32_t i, w, at, best = -1, best_at = 0
-        cdef int64_t start, soonest = 0, earliest = 0, latest = INT64_MAX
+        cdef int64_t start, soonest = 0, earliest = 0, limit = INT64_MAX
         cdef double badness, least = 0
         if self.depends:
-            earliest, latest = self._earliest(task), self._latest_end(task)
+            earliest, limit = self._earliest(task), self._latest_end(task)
+            if limit < INT64_MAX:
+                limit -= self.duration[task] - 1
         for i in range(self.n_crew):
             w = self.crew[i]
             if not enough(&self.all_free[w * self.n_words], &self.need[task * self.n_words], &self.guard[0], self.n_words):
@@ -418,9 +441,9 @@ cdef class Large:
             start = steps_find(
                 &self.step_time[w * self.room], &self.step_free[w * self.room * self.n_words], self.n_steps[w],
                 &self.guard[0], self.n_words, &self.need[task * self.n_words], self.duration[task], earliest,
-                INT64_MAX if best < 0 or self.greed > 0 else soonest + 1, &at,
+                limit if best < 0 or self.greed > 0 else min(limit, soonest + 1), &at,
             )
-            if start == INT64_MAX or start + self.duration[task] > latest:
+            if start >= limit:
                 continue
             badness = <double>start + (self.greed + 1e-3) * self._left_over(w, at)
             if self.greed > 0 and start + self.duration[task] + self.tail[task] > self.target:
@@ -474,9 +497,12 @@ cdef class Large:
     cdef void _look(self) noexcept nogil:
         # Whether the schedule as it stands is the best so far.
         cdef int32_t w
+        cdef Py_ssize_t i
         cdef int64_t length = 0
         for w in range(self.n_workers):
             length = max(length, self._end_of(w))
+        for i in range(self.momentary.shape[0]):
+            length = max(length, self.start[self.momentary[i]])
         if length < self.best:
             self._keep_best(length)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ._large import Large
 from ._search import GRID_UNITS, Search
 from .plan import COMPLETED_STATE, Plan
+from .stages import Stages
 
 __all__ = ["SEARCH", "Found", "Optimize", "Progress", "few_schedules", "improve", "search"]
 
@@ -32,10 +33,12 @@ LONG_S, LONG_SCHEDULES = 1.0, 20_000  # of a search that is worth the bounds tha
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
-MANY = 2000  # tasks, and more: parts of one schedule are planned anew, in place of whole ones
+MANY = 2000  # tasks, and more: after whole schedules, parts of the best are planned anew
+FIRST = 2  # the part of the schedules that are whole ones
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+AnySearch = Large | Search | Stages
 
 
 @dataclass(frozen=True)
@@ -239,14 +242,9 @@ def search(
         "capacity": capacity,
         "bound": enough * moments + moments - 1,
     }
-    known: list[tuple[Any, ...]] = [(np.asarray(start) // unit * moments,) for start in starts]
-    kind: type[Large | Search] = Search
-    if len(duration) >= MANY:
-        kind, known = Large, [(*one, worker) for one, worker in zip(known, workers)]
-    else:
-        problem["size"] = population_for(expected, len(duration))
     seeds = [(budget.seed + 0x9E3779B9 * thread) % 2**64 for thread in range(budget.threads)]
-    searches: list[Large | Search] = [kind(**problem, seed=seed) for seed in seeds]
+    searches = [_search_for(problem | {"seed": seed}, expected, budget) for seed in seeds]
+    known = [(np.asarray(start) // unit * moments, worker) for start, worker in zip(starts, workers)]
     crew = _Crew(searches, known, shares)
     at_once = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
     if at_once and budget == Optimize(schedules=budget.schedules, seconds=None, seed=budget.seed):
@@ -259,6 +257,19 @@ def search(
         return Found(None, None, made)
     start, worker = best.schedule()
     return Found(start // moments * unit, worker, made)
+
+
+def _search_for(problem: dict[str, Any], expected: int, budget: Optimize) -> AnySearch:
+    """What searches best for so many schedules of such tasks, as was measured."""
+    n = len(problem["duration"])
+    if not len(problem["deps"]) and budget.schedules != FEW:
+        return Large(**problem)
+    whole = Search(**problem, size=population_for(expected, n))
+    if n < MANY:
+        return whole
+    # What a schedule costs is reckoned so high that those of the whole time take about a quarter of it.
+    n_first = 2 * expected if budget.schedules is None else expected // FIRST
+    return Stages(whole, Large(**problem), problem["duration"], n_first)
 
 
 def _moments(duration: Int64s, demand: Int32s) -> npt.NDArray[np.bool_]:
@@ -290,7 +301,7 @@ def _schedules_in(budget: Optimize, n: int, n_workers: int) -> int:
 class _Crew:
     """Searches side by side, a thread each, and somebody who looks at the clock."""
 
-    def __init__(self, searches: list[Large | Search], known: list[tuple[Any, ...]], shares: list[int]) -> None:
+    def __init__(self, searches: list[AnySearch], known: list[tuple[Int64s, Int32s]], shares: list[int]) -> None:
         self._searches, self._known, self._shares = searches, known, shares
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
@@ -334,11 +345,13 @@ class _Crew:
         if self._errors:
             raise self._errors[0]
 
-    def _search(self, one: Large | Search, share: int) -> None:
+    def _search(self, one: AnySearch, share: int) -> None:
         try:
-            add: Callable[..., None] = one.add
-            for known in self._known:
-                add(*known, share)
+            for start, worker in self._known:
+                if isinstance(one, Search):
+                    one.add(start, share)
+                else:
+                    one.add(start, worker, share)
             one.advance(share)
         except BaseException as error:
             self._errors.append(error)
