@@ -24,7 +24,7 @@ flags = ["-O3", "-ffp-contract=off", *sanitize] if os.name == "posix" else ["/O2
 others = {Path(path).stem: path for path in os.environ.get("FASTSCHED_BUILD", "").split()}
 names = (
     "_arrow", "_export", "_graphs", "_order", "_bounds", "_windows", "_tables", "_facts", "_core", "_timeline",
-    "_replay", "_read", "_search",
+    "_replay", "_read", "_search", "_large",
 )  # fmt: skip
 rooms = {f"fastsched.{name}": f"src/fastsched/{name}.pyx" for name in names}
 if sys.platform == "linux":

@@ -59,20 +59,26 @@ cdef inline int64_t grid_place(
     return start
 
 
+cdef inline int32_t steps_at(const int64_t* time, int32_t n_steps, int64_t moment) noexcept nogil:
+    # Out: the step that holds the moment.
+    cdef int32_t low = 0, high = n_steps, middle
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if time[middle] <= moment:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 cdef inline int64_t steps_find(
     const int64_t* time, const uint64_t* free, int32_t n_steps, const uint64_t* guard, int n_words,
     const uint64_t* need, int64_t duration, int64_t earliest, int64_t limit, int32_t* found
 ) noexcept nogil:
     # In: moments in ascending order, the first at 0; what is free from each on. Out: the first start from `earliest`
     # on with room for all of the duration, and the step in which it lies; or INT64_MAX, where that is not before `limit`.
-    cdef int32_t low = 0, high = n_steps, middle, at
+    cdef int32_t low = steps_at(time, n_steps, earliest), at
     cdef int64_t start = earliest
-    while high - low > 1:               # the step that holds the earliest start
-        middle = (low + high) >> 1
-        if time[middle] <= earliest:
-            low = middle
-        else:
-            high = middle
     found[0] = low
     at = low
     while at < n_steps and (at == low or time[at] < start + duration):
@@ -120,3 +126,40 @@ cdef inline void steps_take(
         for k in range(n_words):
             free[at * n_words + k] -= need[k]
         at += 1
+
+
+cdef inline void steps_join(int64_t* time, uint64_t* free, int32_t* n_steps, int n_words, int32_t at) noexcept nogil:
+    # In: a step. It is one with that before it, if as much is free in both.
+    cdef int k
+    if at == 0:
+        return
+    for k in range(n_words):
+        if free[at * n_words + k] != free[(at - 1) * n_words + k]:
+            return
+    memmove(&time[at], &time[at + 1], (n_steps[0] - at - 1) * sizeof(int64_t))
+    memmove(&free[at * n_words], &free[(at + 1) * n_words], (n_steps[0] - at - 1) * n_words * sizeof(uint64_t))
+    n_steps[0] -= 1
+
+
+cdef inline void steps_give(
+    int64_t* time, uint64_t* free, int32_t* n_steps, int n_words,
+    const uint64_t* need, int64_t duration, int64_t start
+) noexcept nogil:
+    # In: what was taken, and room for two more steps. The room is free again, and no step is as the one before it.
+    cdef int32_t at, i
+    cdef int k
+    if duration == 0:
+        return
+    at = steps_split(time, free, n_steps, n_words, steps_at(time, n_steps[0], start), start)
+    i = at
+    while i < n_steps[0] and time[i] < start + duration:
+        i += 1
+    if i == n_steps[0] or time[i] > start + duration:
+        steps_split(time, free, n_steps, n_words, i - 1, start + duration)
+    i = at
+    while time[i] < start + duration:
+        for k in range(n_words):
+            free[i * n_words + k] += need[k]
+        i += 1
+    steps_join(time, free, n_steps, n_words, i)
+    steps_join(time, free, n_steps, n_words, at)

@@ -1,7 +1,7 @@
 """A search for a shorter plan, with its budget: how long, how many schedules, how near to the bound.
 
-The search itself is native and knows numbers alone (`_search.pyx`). Here is what starts and ends it: the one room of a
-plan that looks at a clock, for whoever asks for seconds, and that begins threads.
+The search itself is native and knows numbers alone (`_search.pyx`; of very many tasks, `_large.pyx`). Here is what
+starts and ends it: the one room of a plan that looks at a clock, for whoever asks for seconds, and that begins threads.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._large import Large
 from ._search import GRID_UNITS, Search
 from .bounds import rough_ns
 from .plan import COMPLETED_STATE, Plan
+from .stages import Stages
 
 __all__ = ["MOST_SCHEDULES", "SEARCH", "Found", "Optimize", "Progress", "Spending"]
 __all__ += ["few_schedules", "improve", "is_too_long", "part_of", "schedules_in", "search"]
@@ -35,9 +37,12 @@ SHORT_S = 0.1  # of a search that is not worth any that take milliseconds, unles
 MOST_SCHEDULES = 2**62
 SEARCH = "search"  # the rank and the fit of a plan that was found by one
 SMALLEST, LARGEST = 4, 64  # members of a population
+MANY = 2000  # tasks, and more: after whole schedules, parts of the best are planned anew
+FIRST = 2  # the part of the schedules that are whole ones
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+AnySearch = Large | Search | Stages
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,7 @@ def improve(plan: Plan, spending: Spending) -> Plan:
         **part_of(graph, done),
         capacity=capacity,
         starts=[plan.start_ns[done]],
+        workers=[plan.worker[done]],
         bound=bound,
     )
     plan.n_schedules = found.n_schedules
@@ -245,14 +251,15 @@ def search(
     demand: Int32s,
     capacity: Int32s,
     starts: Iterable[Int64s],
+    workers: Iterable[Int32s],
     bound: int,
     fixed: Int32s | None = None,
 ) -> Found:
-    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns).
+    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns) on `workers` (each (n,)).
 
     fixed (n,): the worker on which a task runs already, from 0 on; -1: it does not.
 
-    The arrays are those of `_search.Search`, the times in ns. Every task has to fit on some worker.
+    The arrays are those of `_search.Search` and `_large.Large`, the times in ns. Every task has to fit on some worker.
 
     Returns:
         The shortest that was found. Ctrl-C ends the search, and the answer is the best so far.
@@ -268,24 +275,20 @@ def search(
     expected = shares[0]
     if budget.schedules is None:
         expected = schedules_in(budget.seconds or 0, len(duration), len(capacity))
-    searches = [
-        Search(
-            order=order,
-            succ_ptr=succ_ptr,
-            succ=succ,
-            dep_ptr=dep_ptr,
-            deps=deps,
-            duration=duration // unit * moments + is_moment,
-            demand=demand,
-            capacity=capacity,
-            size=population_for(expected, len(duration)),
-            seed=(budget.seed + 0x9E3779B9 * thread) % 2**64,
-            bound=enough * moments + moments - 1,
-            fixed=fixed,
-        )
-        for thread in range(budget.threads)
-    ]
-    known = [np.asarray(start) // unit * moments for start in starts]
+    problem: dict[str, Any] = {
+        "order": order,
+        "succ_ptr": succ_ptr,
+        "succ": succ,
+        "dep_ptr": dep_ptr,
+        "deps": deps,
+        "duration": duration // unit * moments + is_moment,
+        "demand": demand,
+        "capacity": capacity,
+        "bound": enough * moments + moments - 1,
+    }
+    seeds = [(budget.seed + 0x9E3779B9 * thread) % 2**64 for thread in range(budget.threads)]
+    searches = [_search_for(problem | {"seed": seed}, fixed, expected, budget) for seed in seeds]
+    known = [(np.asarray(start) // unit * moments, worker) for start, worker in zip(starts, workers)]
     is_small = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
     if is_small and budget.seconds is None and budget.threads == 1 and budget.on_progress is None:
         _search(searches[0], known, shares[0])
@@ -297,6 +300,20 @@ def search(
         return Found(None, None, made)
     start, worker = best.schedule()
     return Found(start // moments * unit, worker, made)
+
+
+def _search_for(problem: dict[str, Any], fixed: Int32s | None, expected: int, budget: Optimize) -> AnySearch:
+    """What searches best for so many schedules of such tasks, as was measured; what runs is known to one alone."""
+    n = len(problem["duration"])
+    if not len(problem["deps"]) and budget.schedules != FEW and fixed is None:
+        return Large(**problem)
+    whole = Search(**problem, size=population_for(expected, n), fixed=fixed)
+    if n < MANY or fixed is not None:
+        return whole
+    # On many workers, what a schedule costs is reckoned so high that those of the whole time take about a quarter of it.
+    is_high = budget.schedules is None and len(problem["capacity"]) > 1
+    n_first = 2 * expected if is_high else expected // FIRST
+    return Stages(whole, Large(**problem), problem["duration"], n_first)
 
 
 def _moments(duration: Int64s, demand: Int32s) -> npt.NDArray[np.bool_]:
@@ -328,8 +345,8 @@ def schedules_in(seconds: float, n: int, n_workers: int) -> int:
 class _Crew:
     """Searches side by side, a thread each, and somebody who looks at the clock."""
 
-    def __init__(self, searches: list[Search], starts: list[Int64s], shares: list[int]) -> None:
-        self._searches, self._starts, self._shares = searches, starts, shares
+    def __init__(self, searches: list[AnySearch], known: list[tuple[Int64s, Int32s]], shares: list[int]) -> None:
+        self._searches, self._known, self._shares = searches, known, shares
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
@@ -364,17 +381,20 @@ class _Crew:
         if self._errors:
             raise self._errors[0]
 
-    def _search(self, one: Search, share: int) -> None:
+    def _search(self, one: AnySearch, share: int) -> None:
         try:
-            _search(one, self._starts, share)
+            _search(one, self._known, share)
         except BaseException as error:
             self._errors.append(error)
         finally:
             self._ended.release()
 
 
-def _search(one: Search, starts: list[Int64s], share: int) -> None:
+def _search(one: AnySearch, known: list[tuple[Int64s, Int32s]], share: int) -> None:
     """So many schedules, of which some are made of those that are known."""
-    for start in starts:
-        one.add(start, share)
+    for start, worker in known:
+        if isinstance(one, Search):
+            one.add(start, share)
+        else:
+            one.add(start, worker, share)
     one.advance(share)

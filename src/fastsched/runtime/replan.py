@@ -257,6 +257,7 @@ def search_for(present: Present, start: Int64s, end: Int64s, worker: Int32s, bud
         **part,
         capacity=present.capacity,
         starts=[start[at]],
+        workers=[worker[at]],
         bound=int(chains.max(initial=0)),
         fixed=fixed,
     )
