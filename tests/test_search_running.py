@@ -53,7 +53,7 @@ def test_what_runs_stays_where_it_is_and_all_else_goes_around_it():
     for seed in range(300):
         world = running_world(seed)
         first = serial_starts(world)
-        found = search(Optimize(schedules=120, seed=seed), **world, starts=[first], bound=0)
+        found = search(Optimize(schedules=120, seed=seed), **world, starts=[first], workers=[world["fixed"]], bound=0)
         start, where, fixed = found.start, found.worker, world["fixed"]
         duration, demand, dep_ptr = world["duration"], world["demand"], world["dep_ptr"]
         runs = fixed >= 0
@@ -88,7 +88,9 @@ def test_of_what_runs_the_best_that_is_possible_is_found():
         if (held > small["capacity"]).any():
             continue
         small |= {"dep_ptr": none[0], "deps": none[1], "succ_ptr": none[0], "succ": none[1]}
-        found = search(Optimize(schedules=800), **small, starts=[serial_starts(small)], bound=0)
+        found = search(
+            Optimize(schedules=800), **small, starts=[serial_starts(small)], workers=[small["fixed"]], bound=0
+        )
         best = best_around(small)
         assert int((found.start + small["duration"]).max()) == best, f"seed {seed}"
         n_waited += best > int(small["duration"].max())
@@ -135,4 +137,4 @@ def test_what_runs_has_to_have_room():
     world = running_world(5)
     world["fixed"][:] = 0
     with pytest.raises(ValueError, match="more than some worker holds"):
-        search(Optimize(schedules=9), **world, starts=[], bound=0)
+        search(Optimize(schedules=9), **world, starts=[], workers=[], bound=0)

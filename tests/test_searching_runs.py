@@ -192,9 +192,9 @@ def test_the_command_line_searches_before_it_runs(tmp_path, capsys, monkeypatch)
 LONG_SEARCH = """
 import sys
 from fastsched import Optimize, Task, Worker, run
-tasks = [Task(f"t{i}", "true", (), 1 + i % 3, 10, duration=1 + (i * i) % 11 / 10) for i in range(40)]
+tasks = [Task(f"t{i}", "true", [f"t{i - 9}"] * (i > 8), 3 + i % 2, 10, duration=1 + i * i % 11 / 10) for i in range(40)]
 budget = Optimize(seconds=100, on_progress=lambda _: print("searching", flush=True))
-done = run(tasks, [Worker("v", 4, 1000), Worker("w", 3, 1000)], optimize=budget, journal="here")
+done = run(tasks, [Worker("v", 10, 1000), Worker("w", 3, 1000)], optimize=budget, journal="here")
 print("completed", done.all_completed, flush=True)
 """
 

@@ -310,7 +310,7 @@ def _search_for(problem: dict[str, Any], fixed: Int32s | None, expected: int, bu
     whole = Search(**problem, size=population_for(expected, n), fixed=fixed)
     if n < MANY or fixed is not None:
         return whole
-    # On many workers, what a schedule costs is reckoned so high that those of the whole time take about a quarter of it.
+    # On many workers, what a schedule costs is reckoned so high that those of all the time take about a quarter of it.
     is_high = budget.schedules is None and len(problem["capacity"]) > 1
     n_first = 2 * expected if is_high else expected // FIRST
     return Stages(whole, Large(**problem), problem["duration"], n_first)

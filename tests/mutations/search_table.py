@@ -39,22 +39,22 @@ SEARCH_MUTATIONS = (
     Mutation(
         "grid-starts-where-it-is-full",
         "_profile.pxd",
-        "if ((grid[at] - need0) & guard0) != guard0:\n                start = at + 1",
-        "if ((grid[at] - need0) & guard0) != guard0:\n                start = at",
+        "while ((grid[at] - need0) & guard0) != guard0:\n                at += 1\n            start = at",
+        "start = at\n            while ((grid[at] - need0) & guard0) != guard0:\n                at += 1",
         "a task starts in the moment in which there was no room for it",
     ),
     Mutation(
         "grid-forgets-what-lies-behind",
         "_profile.pxd",
-        "filled[0] = max(end, start + duration)",
-        "filled[0] = start + duration",
+        "    if start + duration > end:\n        for at in range(end, start + duration + 1):",
+        "    if True:\n        for at in range(end, start + duration + 1):",
         "moments behind a task that was put into a gap count as untouched",
     ),
     Mutation(
         "step-before-the-earliest",
         "_profile.pxd",
-        "if time[middle] <= earliest:",
-        "if time[middle] < earliest:",
+        "if time[middle] <= moment:",
+        "if time[middle] < moment:",
         "a task is held up by what ends when it could start",
     ),
     Mutation(
@@ -67,8 +67,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "split-moves-one-word",
         "_profile.pxd",
-        "(n_steps[0] - at - 1) * n_words * sizeof(uint64_t)",
-        "(n_steps[0] - at - 1) * sizeof(uint64_t)",
+        "memmove(&free[(at + 2) * n_words], &free[(at + 1) * n_words], (n_steps[0] - at - 1) * n_words * sizeof(uint64_t)",
+        "memmove(&free[(at + 2) * n_words], &free[(at + 1) * n_words], (n_steps[0] - at - 1) * sizeof(uint64_t)",
         "where amounts take several words, steps lose what is free in them",
     ),
     # the search
@@ -146,8 +146,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "threads-draw-the-same",
         "optimize.py",
-        "seed=(budget.seed + 0x9E3779B9 * thread) % 2**64",
-        "seed=budget.seed",
+        "(budget.seed + 0x9E3779B9 * thread) % 2**64",
+        "budget.seed",
         "all threads find what one finds",
     ),
     Mutation(
@@ -181,8 +181,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "bound-of-whole-units-alone",
         "optimize.py",
-        "bound=enough * moments + moments - 1",
-        "bound=enough",
+        '"bound": enough * moments + moments - 1',
+        '"bound": enough',
         "where some tasks take no time, no bound is ever met",
     ),
     Mutation(
@@ -216,7 +216,7 @@ SEARCH_MUTATIONS = (
     Mutation(
         "said-seed-is-not-used",
         "budget.py",
-        "seed=arguments.seed,",
+        "seed=arguments.seed or 0,",
         "seed=0,",
         "--seed changes nothing",
     ),
@@ -230,7 +230,7 @@ SEARCH_MUTATIONS = (
     Mutation(
         "said-threads-are-not-used",
         "budget.py",
-        "threads=arguments.threads,",
+        "threads=arguments.threads or 1,",
         "threads=1,",
         "--threads changes nothing",
     ),
@@ -372,8 +372,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "bound-of-another-plan",
         "portfolio.py",
-        "bound = best.lower_bound_ns if stops else -1",
-        "bound = best.lower_bound_ns",
+        "bound = _bound_of(best, passes) if stops else -1",
+        "bound = _bound_of(best, passes)",
         "where things go wrong, auto stops at a bound that holds of one plan alone",
     ),
     Mutation(
