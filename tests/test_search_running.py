@@ -9,7 +9,7 @@ import pytest
 
 from fastsched import Optimize
 from fastsched._graphs import successors
-from fastsched.optimize import search
+from fastsched.optimize import Spending, search
 
 
 def running_world(seed):
@@ -53,7 +53,9 @@ def test_what_runs_stays_where_it_is_and_all_else_goes_around_it():
     for seed in range(300):
         world = running_world(seed)
         first = serial_starts(world)
-        found = search(Optimize(schedules=120, seed=seed), **world, starts=[first], workers=[world["fixed"]], bound=0)
+        found = search(
+            Spending(Optimize(schedules=120, seed=seed)), **world, starts=[first], workers=[world["fixed"]], bound=0
+        )
         start, where, fixed = found.start, found.worker, world["fixed"]
         duration, demand, dep_ptr = world["duration"], world["demand"], world["dep_ptr"]
         runs = fixed >= 0
@@ -137,4 +139,4 @@ def test_what_runs_has_to_have_room():
     world = running_world(5)
     world["fixed"][:] = 0
     with pytest.raises(ValueError, match="more than some worker holds"):
-        search(Optimize(schedules=9), **world, starts=[], workers=[], bound=0)
+        search(Spending(Optimize(schedules=9)), **world, starts=[], workers=[], bound=0)
