@@ -91,7 +91,7 @@ def test_of_what_runs_the_best_that_is_possible_is_found():
             continue
         small |= {"dep_ptr": none[0], "deps": none[1], "succ_ptr": none[0], "succ": none[1]}
         found = search(
-            Optimize(schedules=800), **small, starts=[serial_starts(small)], workers=[small["fixed"]], bound=0
+            Spending(Optimize(schedules=800)), **small, starts=[serial_starts(small)], workers=[small["fixed"]], bound=0
         )
         best = best_around(small)
         assert int((found.start + small["duration"]).max()) == best, f"seed {seed}"

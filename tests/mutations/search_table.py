@@ -67,8 +67,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "split-moves-one-word",
         "_profile.pxd",
-        "&free[(at + 1) * n_words], (n_steps[0] - at - 1) * n_words * sizeof(uint64_t)",
-        "&free[(at + 1) * n_words], (n_steps[0] - at - 1) * sizeof(uint64_t)",
+        "2) * n_words], &free[(at + 1) * n_words], (n_steps[0] - at - 1) * n_words * sizeof(uint64_t)",
+        "2) * n_words], &free[(at + 1) * n_words], (n_steps[0] - at - 1) * sizeof(uint64_t)",
         "where amounts take several words, steps lose what is free in them",
     ),
     # the search
