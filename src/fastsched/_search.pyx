@@ -132,7 +132,7 @@ cdef class Search:
         self.lane_mask = np.array([(1 << int(amount).bit_length()) - 1 for amount in most], dtype=np.uint64)
         self.lane_worth = 1 / mean
         share = (demand / mean).sum(axis=1)         # of a mean worker, of everything together
-        self.weight = np.minimum(share * 1024, 1 << 20).astype(np.int32)
+        self.weight = np.minimum(np.ceil(share * 1024), 1 << 20).astype(np.int32)
         self.tie = (TIES - 1 - np.minimum(share * TIES / (len(most) + 1), TIES - 1)).astype(np.int32)
         work = share * np.asarray(self.duration)
         self.work = (work * (WORKS / (work.max(initial=0) or 1))).astype(np.int64) + 1
@@ -243,6 +243,8 @@ cdef class Search:
         cdef uint64_t hash = direction + 1
         cdef int32_t i
         for i in range(self.n_tasks):
+            if self.weight[self.order[i]] == 0:
+                continue                    # who needs nothing is in nobody's way
             hash = (hash ^ <uint64_t>self.order[i]) * <uint64_t>0x9E3779B97F4A7C15
             hash ^= hash >> 29
         if self.known[hash >> (64 - KNOWN_BITS)] == hash:
