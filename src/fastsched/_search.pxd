@@ -32,6 +32,7 @@ cdef class Search:
     cdef int shift                          # a tick is 2**shift units
     cdef int32_t window_least               # parts of 1024 of the makespan: how wide a window is
     cdef int32_t window_most
+    cdef int32_t kept_anyway                # parts of 1024 of the children that are not better
     cdef int32_t noise                      # parts of 1024 of the critical path: in the orders of the first population
 
     # what runs already: it starts at 0 on its worker, and nothing is before it

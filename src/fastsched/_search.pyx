@@ -46,7 +46,8 @@ cdef enum:
     ANYWHERE = 102              # parts of 1024: a window is drawn, not chosen
     DONORS = 4                  # that are drawn, for the best of them
     OTHER_BASE = 72             # parts of 1024: the base is another than the member whose turn it is
-    KEPT_ANYWAY = 256           # parts of 1024 of the children that are not better
+    KEPT_ANYWAY = 240           # parts of 1024 of the children that are not better, with so many tasks
+    KEPT_MOST = 256
     MUTATED = 600               # parts of 1024 of a task are moved in a child, by
     MUTATION = 51               # parts of 1024 of the makespan at most
     STIRRED = 102               # parts of 1024 of the children: the tasks in some window are put in another order
@@ -74,6 +75,7 @@ cdef class Search:
         share = (TUNED_FOR / max(n, 1)) ** SHARE
         self.window_least, self.window_most = min(int(WINDOW_LEAST * share), 512), min(int(WINDOW_MOST * share), 1024)
         self.noise = min(int(NOISE * share), 1024)
+        self.kept_anyway = min(int(KEPT_ANYWAY * share**0.5), KEPT_MOST)
         self.duration = np.ascontiguousarray(duration, dtype=np.int64)
         self.before_ptr = np.stack([dep_ptr, succ_ptr]).astype(np.int64)
         self.before = np.stack([deps, succ]).astype(np.int32)
@@ -535,7 +537,7 @@ cdef class Search:
             return
         lateness = self._sum_ends()
         if not self._has_twin(child, length, lateness) and (
-            self._better(length, lateness, child, self.at) or self._happens(KEPT_ANYWAY)
+            self._better(length, lateness, child, self.at) or self._happens(self.kept_anyway)
         ):
             self._keep(child, self.at, length, lateness)
         self.n_idle += 1
