@@ -31,7 +31,7 @@ FLOORS = {
     "_heap": 1,
     "_fit": 1,
     "_grid": 1,
-    "_chance": 1,
+    "_chance": 0,
     "kinds": 1,
     "_graphs": 1,
     "bounds": 1,

@@ -79,7 +79,7 @@ def test_bugs_of_a_room_are_asleep_together():
 def test_what_is_compiled_into_what():
     assert run.rooms_to_build("ranks.py") == []
     assert run.rooms_to_build("_facts.pyx") == ["_facts"]
-    assert run.rooms_to_build("_chance.pxd") == ["_facts", "_replay", "_timeline"]
+    assert run.rooms_to_build("_chance.pxd") == ["_facts", "_large", "_replay", "_search", "_timeline"]
     assert {"_core", "_tables"} <= set(run.rooms_to_build("_grid.pxd"))
 
 

@@ -1,7 +1,8 @@
 # Chance from a seed: whole numbers only, so that the same seed is the same mishap on every machine.
-# Header-only; a draw is a pure function of the seed and of what it is for, not of what was drawn before.
+# Header-only; a draw is a pure function of the seed and of what it is for, not of what was drawn before. But those of a
+# search, which draws for itself alone, follow one another from a state that the caller keeps.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef inline uint64_t draw(uint64_t seed, uint64_t what, uint64_t which) noexcept nogil:
@@ -117,3 +118,22 @@ cdef inline int64_t times_exp(int64_t amount, int64_t exponent) noexcept nogil:
     if n >= 0:
         return most if amount >= most >> n else amount << n
     return (amount + (<int64_t>1 << (-n - 1))) >> -n
+
+
+cdef inline uint64_t first_state(uint64_t seed) noexcept nogil:
+    # Out: a state that is not 0, far from that of the next seed.
+    cdef uint64_t state = seed * <uint64_t>0x9E3779B97F4A7C15 + <uint64_t>0xD1B54A32D192ED03
+    return state if state else 1
+
+
+cdef inline uint64_t draw_next(uint64_t* state) noexcept nogil:
+    # Out: 64 even bits (xorshift64*, Vigna 2016).
+    state[0] ^= state[0] >> 12
+    state[0] ^= state[0] << 25
+    state[0] ^= state[0] >> 27
+    return state[0] * <uint64_t>0x2545F4914F6CDD1D
+
+
+cdef inline int32_t below(uint64_t* state, int32_t most) noexcept nogil:
+    # Out: a whole number from 0 to below `most`.
+    return <int32_t>(((draw_next(state) >> 32) * <uint64_t>most) >> 32)

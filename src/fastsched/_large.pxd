@@ -75,8 +75,6 @@ cdef class Large:
     cdef int32_t[::1] best_worker           # n
 
     cdef bint _over(self) noexcept nogil
-    cdef uint64_t _draw(self) noexcept nogil
-    cdef int32_t _below(self, int32_t most) noexcept nogil
     cdef double _even(self) noexcept nogil
     cdef bint _load(self, const int32_t[::1] order, const int32_t[::1] where) noexcept nogil
     cdef void _go_on(self) noexcept nogil

@@ -30,6 +30,7 @@ from math import fsum
 
 import numpy as np
 
+from ._chance cimport below, draw_next, first_state
 from ._profile cimport enough, steps_find, steps_give, steps_take
 from .lanes import Lanes
 
@@ -89,7 +90,7 @@ cdef class Large:
         self.old_start, self.old_worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
         self.best = INT64_MAX
         self.best_start, self.best_worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
-        self.chance = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) % 2**64 or 1
+        self.chance = first_state(seed)
 
     def _weigh(self, demand, capacity):
         """What resources are worth, by how long all workers would be busy with what is asked of each; and tasks."""
@@ -148,19 +149,9 @@ cdef class Large:
 
     # ------------------------------------------------------------ chance
 
-    cdef uint64_t _draw(self) noexcept nogil:
-        # Out: 64 even bits (xorshift64*, Vigna 2016).
-        self.chance ^= self.chance >> 12
-        self.chance ^= self.chance << 25
-        self.chance ^= self.chance >> 27
-        return self.chance * <uint64_t>0x2545F4914F6CDD1D
-
-    cdef int32_t _below(self, int32_t most) noexcept nogil:
-        return <int32_t>(((self._draw() >> 32) * <uint64_t>most) >> 32)
-
     cdef double _even(self) noexcept nogil:
         # Out: from 0 to 1, which is never reached.
-        return <double>(self._draw() >> (64 - RATE)) / <double>(<uint64_t>1 << RATE)
+        return <double>(draw_next(&self.chance) >> (64 - RATE)) / <double>(<uint64_t>1 << RATE)
 
     # ------------------------------------------------------------ a schedule
 
@@ -280,7 +271,7 @@ cdef class Large:
             return
         for i in range(self.n_taken):
             before += self._lateness(self.taken[i])
-        while self._draw() >> 63:           # a draw that is about as likely to be large as an exponential one
+        while draw_next(&self.chance) >> 63:           # a draw that is about as likely to be large as an exponential one
             ones += 1
         before += (ones + self._even()) * HEAT * self.mean_weight * <double>(self.best - self.target)
         self._lift()
@@ -288,7 +279,7 @@ cdef class Large:
             return
         self._give_keys(width)
         self._sort()
-        self.greed = GREED * self._even() * <double>self.best if self._draw() >> 63 else 0
+        self.greed = GREED * self._even() * <double>self.best if draw_next(&self.chance) >> 63 else 0
         after = self._place_all(before)
         if after > before:
             self._take_back()
@@ -299,15 +290,15 @@ cdef class Large:
         # Out: workers, the first one of those that end late; and how wide a window is that has as many tasks of
         # theirs as were drawn, if they were spread evenly.
         cdef int32_t most = TAKEN_MOST if self.depends else FREE_TAKEN_MOST, other, wanted, i, j
-        cdef int32_t size = min(1 + self._below(CREW if self.depends else FREE_CREW), self.n_workers)
-        cdef int32_t worker = self._below(self.n_workers)
+        cdef int32_t size = min(1 + below(&self.chance, CREW if self.depends else FREE_CREW), self.n_workers)
+        cdef int32_t worker = below(&self.chance, self.n_workers)
         for i in range(LATE_DRAWS):
-            other = self._below(self.n_workers)
+            other = below(&self.chance, self.n_workers)
             if self._end_of(other) > self._end_of(worker):
                 worker = other
         self.crew[0], self.n_crew = worker, 1
         for i in range(4 * size):
-            other = self._below(self.n_workers)
+            other = below(&self.chance, self.n_workers)
             for j in range(self.n_crew):
                 if self.crew[j] == other:
                     other = -1
@@ -315,7 +306,7 @@ cdef class Large:
             if other >= 0 and self.n_crew < size:
                 self.crew[self.n_crew] = other
                 self.n_crew += 1
-        wanted = TAKEN_LEAST + self._below(most - TAKEN_LEAST)
+        wanted = TAKEN_LEAST + below(&self.chance, most - TAKEN_LEAST)
         return 1 + <int64_t>(
             <double>self.best * min(<double>wanted * self.n_workers / (<double>self.n_crew * self.n_tasks), WIDEST)
         )
@@ -362,7 +353,7 @@ cdef class Large:
 
     cdef void _give_keys(self, int64_t width) noexcept nogil:
         # Out: an order of what is taken, one of a few kinds, each with more or less noise.
-        cdef int32_t i, task, kind = self._below(ORDERS)
+        cdef int32_t i, task, kind = below(&self.chance, ORDERS)
         cdef double noise = self._even(), span = <double>min(width, self.best)
         for i in range(self.n_taken):
             task = self.taken[i]

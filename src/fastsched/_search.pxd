@@ -84,7 +84,6 @@ cdef class Search:
     cdef int32_t[::1] best_worker           # n
 
     cdef bint _over(self) noexcept nogil
-    cdef uint64_t _draw(self) noexcept nogil
     cdef int32_t _below(self, int32_t most) noexcept nogil
     cdef bint _happens(self, int32_t parts) noexcept nogil
     cdef void _sort(self) noexcept nogil

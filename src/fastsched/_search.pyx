@@ -28,7 +28,9 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from ._chance cimport below, draw_next, first_state
 from ._profile cimport enough, grid_place, steps_find, steps_take
+from .lanes import Lanes
 
 GRID_UNITS = 8192               # a horizon of more units has steps
 SHARE = 0.55                    # the power of the tasks with which shares of the makespan shrink, as was measured
@@ -79,13 +81,17 @@ cdef class Search:
         self.duration = np.ascontiguousarray(duration, dtype=np.int64)
         self.before_ptr = np.stack([dep_ptr, succ_ptr]).astype(np.int64)
         self.before = np.stack([deps, succ]).astype(np.int32)
-        self._lay_lanes(np.asarray(demand, dtype=np.int64), np.asarray(capacity, dtype=np.int64))
+        demand, capacity = np.asarray(demand, dtype=np.int64), np.asarray(capacity, dtype=np.int64)
+        lanes = Lanes(demand, capacity)
+        self.n_words, self.guard, self.need, self.all_free = lanes.n_words, lanes.guard, lanes.need, lanes.free
+        self.lane_word, self.lane_shift, self.lane_mask = lanes.word, lanes.shift, lanes.mask
+        self._weigh(demand, capacity)
         horizon = int(self.duration.base.sum()) + 1 if n else 1
         self._look_ahead(order, horizon)
         self.fixed = np.full(n, -1, dtype=np.int32) if fixed is None else np.ascontiguousarray(fixed, dtype=np.int32)
         running = np.nonzero(self.fixed.base >= 0)[0]
         held = np.zeros(np.shape(capacity), dtype=np.int64)
-        np.add.at(held, self.fixed.base[running], np.asarray(demand)[running])
+        np.add.at(held, self.fixed.base[running], demand[running])
         if (held > capacity).any():
             raise ValueError("what runs already is more than some worker holds")
         self.running = running[np.argsort(-self.duration.base[running], kind="stable")].astype(np.int32)
@@ -105,37 +111,17 @@ cdef class Search:
         self.lateness = np.full((2, size), INT64_MAX, dtype=np.int64)
         self.profile = np.zeros(min(horizon >> self.shift, LOOKED_AT) + 2, dtype=np.int32)
         self.known = np.zeros(1 << KNOWN_BITS, dtype=np.uint64)
-        self.chance = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) % 2**64 or 1
+        self.chance = first_state(seed)
         self.best = self.shortest = INT64_MAX
         self.best_start, self.best_worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
 
-    def _lay_lanes(self, demand, capacity):
-        """Amounts as lanes of words: each resource in so many bits as the largest amount needs, and one for the guard."""
-        most = np.maximum(capacity.max(axis=0, initial=0), demand.max(axis=0, initial=0))
-        words, shifts, word, used = [], [], 0, 0
-        for amount in most.tolist():
-            bits = int(amount).bit_length() + 1
-            if used + bits > 64:
-                word, used = word + 1, 0
-            words.append(word)
-            shifts.append(used)
-            used += bits
-        self.n_words = word + 1
-        begins = [words.index(one) for one in range(word + 1)]      # the first lane of each word
-        at = np.array(shifts, dtype=np.uint64)
-        tops = np.array([1 << shift + int(amount).bit_length() for shift, amount in zip(shifts, most)], dtype=np.uint64)
-        self.guard = np.add.reduceat(tops, begins)                  # lanes do not overlap, so sums are unions
-        self.need = np.add.reduceat(demand.astype(np.uint64) << at, begins, axis=1).reshape(-1)
-        free = np.add.reduceat(capacity.astype(np.uint64) << at, begins, axis=1)
-        self.all_free = (free | np.asarray(self.guard)).reshape(-1)
-        mean = np.maximum(capacity.mean(axis=0), 1) if len(capacity) else np.ones(len(most))
-        self.lane_word = np.array(words, dtype=np.int32)
-        self.lane_shift = np.array(shifts, dtype=np.int32)
-        self.lane_mask = np.array([(1 << int(amount).bit_length()) - 1 for amount in most], dtype=np.uint64)
+    def _weigh(self, demand, capacity):
+        """What resources are worth, and how much tasks need of everything."""
+        mean = np.maximum(capacity.mean(axis=0), 1) if len(capacity) else np.ones(demand.shape[1])
         self.lane_worth = 1 / mean
         share = (demand / mean).sum(axis=1)         # of a mean worker, of everything together
         self.weight = np.minimum(np.ceil(share * 1024), 1 << 20).astype(np.int32)
-        self.tie = (TIES - 1 - np.minimum(share * TIES / (len(most) + 1), TIES - 1)).astype(np.int32)
+        self.tie = (TIES - 1 - np.minimum(share * TIES / (len(mean) + 1), TIES - 1)).astype(np.int32)
         work = share * np.asarray(self.duration)
         self.work = (work * (WORKS / (work.max(initial=0) or 1))).astype(np.int64) + 1
 
@@ -196,19 +182,12 @@ cdef class Search:
 
     # ------------------------------------------------------------ chance
 
-    cdef uint64_t _draw(self) noexcept nogil:
-        # Out: 64 even bits (xorshift64*, Vigna 2016).
-        self.chance ^= self.chance >> 12
-        self.chance ^= self.chance << 25
-        self.chance ^= self.chance >> 27
-        return self.chance * <uint64_t>0x2545F4914F6CDD1D
-
     cdef int32_t _below(self, int32_t most) noexcept nogil:
-        return <int32_t>(((self._draw() >> 32) * <uint64_t>most) >> 32)
+        return below(&self.chance, most)
 
     cdef bint _happens(self, int32_t parts) noexcept nogil:
         # In: how likely it is, in parts of 1024.
-        return <int32_t>(self._draw() >> 54) < parts
+        return <int32_t>(draw_next(&self.chance) >> 54) < parts
 
     # ------------------------------------------------------------ a schedule
 

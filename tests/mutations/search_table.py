@@ -10,21 +10,21 @@ SEARCH_MUTATIONS = (
     # amounts in lanes, and what is free over time
     Mutation(
         "lane-without-room-for-its-guard",
-        "_search.pyx",
-        "bits = int(amount).bit_length() + 1",
-        "bits = int(amount).bit_length()",
+        "lanes.py",
+        "used += size + 1",
+        "used += size",
         "the guard of a resource is the lowest bit of the next one",
     ),
     Mutation(
         "lanes-of-65-bits",
-        "_search.pyx",
-        "if used + bits > 64:",
-        "if used + bits > 65:",
+        "lanes.py",
+        "if used + size + 1 > WORD:",
+        "if used + size > WORD:",
         "a guard falls off the end of its word",
     ),
     Mutation(
         "lanes-for-the-first-worker",
-        "_search.pyx",
+        "lanes.py",
         "np.maximum(capacity.max(axis=0, initial=0), demand",
         "np.maximum(capacity[:1].max(axis=0, initial=0), demand",
         "what a larger worker has runs over into the next lane",
