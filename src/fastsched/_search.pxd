@@ -28,6 +28,7 @@ cdef class Search:
     cdef const int32_t[::1] lane_shift      # K, the lowest bit of its lane
     cdef const uint64_t[::1] lane_mask      # K, the bits of its lane, moved down
     cdef const double[::1] lane_worth       # K, what one of an amount is worth: 1 / mean of the workers
+    cdef const int64_t[:, ::1] tail         # (2, n) units, the longest chain behind a task in each direction
     cdef const int32_t[:, ::1] latest       # (2, n) ticks, when a task would have to end for the critical path to hold
     cdef int shift                          # a tick is 2**shift units
     cdef int32_t window_least               # parts of 1024 of the makespan: how wide a window is
@@ -76,19 +77,21 @@ cdef class Search:
 
     # how far it has come
     cdef readonly int64_t bound             # units, no schedule is shorter
-    cdef readonly int64_t n_schedules       # generated so far
-    cdef int64_t limit                      # generate no more than so many
+    cdef int64_t n_placed                   # tasks so far, of all schedules
+    cdef readonly int64_t n_schedules       # generated so far: n tasks that were placed are one
+    cdef int64_t limit                      # place no more tasks than so many
     cdef readonly bint stopped              # somebody wants it to end
     cdef readonly int64_t best              # units, the shortest makespan so far
     cdef int64_t[::1] best_start            # n, units
     cdef int32_t[::1] best_worker           # n
 
-    cdef bint _over(self) noexcept nogil
+    cdef bint _over(self, int more) noexcept nogil
     cdef int32_t _below(self, int32_t most) noexcept nogil
     cdef bint _happens(self, int32_t parts) noexcept nogil
     cdef void _sort(self) noexcept nogil
     cdef bint _is_known(self, int direction) noexcept nogil
-    cdef int64_t _generate(self, int direction) noexcept nogil
+    cdef int64_t _generate(self, int direction, int64_t most) noexcept nogil
+    cdef void _count(self) noexcept nogil
     cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil
     cdef int64_t _fix(self) noexcept nogil
     cdef int64_t _fix_at_end(self, int64_t length) noexcept nogil

@@ -19,7 +19,8 @@ class Search:
         n_tasks, n_workers: n and W.
         size: members of each of the two populations.
         bound: no schedule is shorter, in units; the search is over when one is as short.
-        n_schedules: generated so far, each pass in either direction counted.
+        n_schedules: generated so far, passes in either direction: n tasks that were placed count as one, and what is
+            begun as a whole.
         best: the shortest makespan so far, in units; 2**63 - 1 as long as there is none.
         stopped: whether `stop` was called.
     """

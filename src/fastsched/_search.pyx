@@ -19,7 +19,11 @@ then anyway, so that lines stay apart. Where nothing shorter has come up for lon
 What runs already is *fixed*: forwards it is placed first, from 0 on where it runs; backwards last, when all else is
 placed, as early as it can end together: before that nobody knows when time begins.
 
-Whoever calls says how many schedules may be generated; what is generated then depends on nothing else.
+A child that would not be kept is given up as soon as what is placed and the chain behind it take longer than the member
+whose place it would take.
+
+Whoever calls says how many schedules may be generated, and n tasks that were placed are one; what is generated then
+depends on nothing else.
 """
 
 cimport cython
@@ -36,6 +40,7 @@ GRID_UNITS = 8192               # a horizon of more units has steps
 SHARE = 0.55                    # the power of the tasks with which shares of the makespan shrink, as was measured
 
 cdef int64_t NEVER = INT64_MAX  # the end of a task that is not placed
+cdef int64_t MOST_PLACED = <int64_t>1 << 62
 
 cdef enum:
     TICK_BITS = 13              # of the ticks of the least that a makespan may be
@@ -57,6 +62,7 @@ cdef enum:
     STIR_MOST = 307
     SHAKEN = 50                 # parts of 1024 of the tasks are moved in a child that was tried before
     MEMBER = 3                  # schedules that making one takes at most
+    ADDED = 2                   # that adding one takes
     NOISE = 150                 # parts of 1024 of the critical path: in the orders of the first population, with so many
     TIE_BITS = 4                # among equal ends, who needs more comes first, in so many bits
     TIES = 16
@@ -145,7 +151,8 @@ cdef class Search:
                     longest = max(longest, chain[direction, task] + self.duration[task])
         least = max(horizon // max(self.n_workers, 1), longest)
         self.shift = max(0, int(least).bit_length() - TICK_BITS, int(horizon).bit_length() - MOST_TICK_BITS)
-        self.latest = ((longest - chain_array[::-1]) >> self.shift).astype(np.int32)
+        self.tail = np.ascontiguousarray(chain_array[::-1])
+        self.latest = ((longest - self.tail.base) >> self.shift).astype(np.int32)
 
     # ------------------------------------------------------------ doors
 
@@ -153,8 +160,8 @@ cdef class Search:
         """Put a schedule that is known into the first population. See the .pyi."""
         cdef int64_t length = 0
         cdef int32_t i
-        self.limit = n_schedules
-        if self.n_made == self.size or self._over() or self.n_schedules + 2 > n_schedules or not self.n_tasks:
+        self._allow(n_schedules)
+        if self.n_made == self.size or not self.n_tasks or self._over(ADDED):
             return
         self.start.base[:] = start
         for i in range(self.n_tasks):
@@ -166,11 +173,15 @@ cdef class Search:
 
     def advance(self, n_schedules):
         """Generate schedules, so many in all since the beginning, or until the bound is met. See the .pyi."""
-        self.limit = n_schedules
+        self._allow(n_schedules)
         if self.n_tasks:
             with nogil:
                 self._go_on()
         return self.best > self.bound
+
+    def _allow(self, n_schedules):
+        """As many tasks to be placed as so many schedules have."""
+        self.limit = min(n_schedules, MOST_PLACED // max(self.n_tasks, 1)) * self.n_tasks
 
     def stop(self):
         """Have whoever generates schedules, in another thread, return soon. See the .pyi."""
@@ -233,8 +244,9 @@ cdef class Search:
         self.known[hash >> (64 - KNOWN_BITS)] = hash
         return False
 
-    cdef int64_t _generate(self, int direction) noexcept nogil:
-        # In: an order. Out: the makespan, INT64_MAX if it was stopped; `start` and `worker` in the time of the direction.
+    cdef int64_t _generate(self, int direction, int64_t most) noexcept nogil:
+        # In: an order; the longest makespan that is of use. Out: the makespan, INT64_MAX if it would be longer or if the
+        # search was stopped; `start` and `worker` in the time of the direction.
         cdef int32_t i, w
         cdef int64_t length = 0
         self.filled = 0
@@ -256,19 +268,25 @@ cdef class Search:
             if direction == 0:
                 length = self._fix()
         for i in range(self.n_tasks):
-            if self.stopped:
-                return INT64_MAX            # of a schedule that is not whole
             if self.end[self.order[i]] == NEVER:
                 length = max(length, self._place_whole(direction, self.order[i]))
+                if length > most or self.stopped:
+                    self._count()
+                    return INT64_MAX        # of a schedule that is not whole
+        self.n_placed += self.running.shape[0]
+        self._count()
         if direction == 1 and self.running.shape[0]:
             length = self._fix_at_end(length)
-        self.n_schedules += 1
         if length < self.best:
             self._keep_best(direction, length)
         return length
 
+    cdef void _count(self) noexcept nogil:
+        self.n_schedules = (self.n_placed + self.n_tasks - 1) // self.n_tasks
+
     cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil:
-        # In: a task that is not placed. Out: it is, with those before it that were not, in their order; when they all end.
+        # In: a task that is not placed. Out: it is, with those before it that were not, in their order; when they all end
+        # with the chains behind them.
         cdef int64_t earliest, k, last = 0
         cdef int32_t height = 1, first
         self.stack[0], self.seen[0] = task, self.before_ptr[direction, task]
@@ -281,7 +299,8 @@ cdef class Search:
                 height -= 1
                 self._place(task, earliest)
                 self.end[task] = self.start[task] + self.duration[task]
-                last = max(last, self.end[task])
+                last = max(last, self.end[task] + self.tail[direction, task])
+                self.n_placed += 1
                 continue
             k = self.seen[height - 1]
             while self.end[self.before[direction, k]] < NEVER:
@@ -442,9 +461,9 @@ cdef class Search:
         cdef int64_t length
         cdef int turn
         for turn in range(2):
-            if self._over():
+            if self._over(1):
                 return
-            length = self._generate(direction)
+            length = self._generate(direction, INT64_MAX)
             if self.stopped:
                 return
             self._keep(direction, member, length, self._sum_ends())
@@ -462,8 +481,8 @@ cdef class Search:
         for i in range(self.n_tasks):
             self.key[i] = 4 * self.latest[direction, i] + (self._below(4 * noise) if noise else 0)
         self._sort()
-        if direction == 0 and not self._over():
-            self._turn_round(self._generate(0))
+        if direction == 0 and not self._over(1):
+            self._turn_round(self._generate(0, INT64_MAX))
             if self.stopped:
                 return
         self._justify(self.n_made, 1)
@@ -471,13 +490,14 @@ cdef class Search:
 
     # ------------------------------------------------------------ children
 
-    cdef bint _over(self) noexcept nogil:
-        return self.best <= self.bound or self.n_schedules >= self.limit or self.stopped
+    cdef bint _over(self, int more) noexcept nogil:
+        # Out: whether no more schedules may be generated, or not so many.
+        return self.best <= self.bound or self.n_placed + more * <int64_t>self.n_tasks > self.limit or self.stopped
 
     cdef void _go_on(self) noexcept nogil:
-        while not self._over():
+        while not self._over(1):
             if self.n_made < self.size:
-                if self.n_schedules + MEMBER > self.limit:
+                if self._over(MEMBER):
                     return              # a member is made whole, so it does not matter how often it was asked
                 self._make_member()
                 continue
@@ -500,6 +520,7 @@ cdef class Search:
         cdef int32_t base = self.at
         cdef int child = 1 - self.direction
         cdef int64_t length, lateness
+        cdef bint is_kept = self._happens(self.kept_anyway)
         if self._happens(OTHER_BASE):
             base = self._choose_parent()
         self._cross(base)
@@ -511,15 +532,17 @@ cdef class Search:
         if self._is_known(child):
             self._mutate(SHAKEN, MUTATION << TIE_BITS)
             self._sort()
-        length = self._generate(child)
+        length = self._generate(child, INT64_MAX if is_kept else self.length[child, self.at])
         if self.stopped:
+            return
+        self.n_idle += 1
+        if length == INT64_MAX:
             return
         lateness = self._sum_ends()
         if not self._has_twin(child, length, lateness) and (
-            self._better(length, lateness, child, self.at) or self._happens(self.kept_anyway)
+            is_kept or self._better(length, lateness, child, self.at)
         ):
             self._keep(child, self.at, length, lateness)
-        self.n_idle += 1
         if length < self.shortest:
             self.shortest, self.n_idle = length, 0
 

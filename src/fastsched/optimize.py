@@ -73,8 +73,8 @@ class Optimize:
     Attributes:
         seconds: of wall clock, for the whole call: the passes that it begins with and all bounds are within them. The
             first pass is always made. What is found then depends on the machine.
-        schedules: to be generated, passes of justification counted. What is found then depends on this number, the
-            seed and the number of threads alone.
+        schedules: to be generated, passes of justification counted; of one that is given up halfway, its half. What is
+            found then depends on this number, the seed and the number of threads alone.
         target_gap: good enough is a plan that is longer than the bound by this share of it.
         seed: of all that is drawn.
         threads: searches that go on side by side, each from a seed of its own, with its share of the schedules.
