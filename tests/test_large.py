@@ -438,3 +438,18 @@ def test_steps_grow_where_one_worker_gets_nearly_everything() -> None:
     found = schedule(graph, workers, optimize=Optimize(schedules=50))
     found.validate()
     assert found.plan.n_schedules > 0
+
+
+def test_where_there_is_no_memory_it_ends_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    graph, _ = bins(400, 1)
+    workers = [Worker("large", 64, 64_000), *(Worker(f"small{i}", 1, 1000) for i in range(30))]
+    plain = schedule(graph, workers)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastsched._large.wider", no_memory)
+        found = schedule(graph, workers, optimize=Optimize(schedules=50))
+    found.validate()
+    assert found.makespan <= plain.makespan
+    assert found.plan.n_schedules < schedule(graph, workers, optimize=Optimize(schedules=50)).plan.n_schedules

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import fastsched
@@ -21,7 +22,8 @@ from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, schedule
 from fastsched.bounds import Bounds
 from fastsched.cli import main
 from fastsched.optimize import SEARCH, Progress
-from fastsched.portfolio import PAIRS
+from fastsched.plan import Plan
+from fastsched.portfolio import PAIRS, Passes
 from fastsched.ranks import RANKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +158,7 @@ def test_it_ends_when_it_is_good_enough() -> None:
     near = schedule(tasks, workers, optimize=Optimize(schedules=10**9, target_gap=just_below))
     assert near.plan.n_schedules < 10**9
     assert near.makespan <= found.makespan
+    assert near.gap <= just_below, "the gap that was asked for lies between two whole seconds"
 
 
 def test_ctrl_c_answers_the_best_so_far() -> None:
@@ -165,6 +168,64 @@ def test_ctrl_c_answers_the_best_so_far() -> None:
     found.validate()
     assert 0 < found.plan.n_schedules < 10**12
     assert threading.active_count() < 10
+
+
+@pytest.mark.parametrize("budget", [Optimize(schedules=10**12), Optimize(seconds=600)])
+def test_ctrl_c_in_a_pass_answers_the_shortest_so_far(monkeypatch: pytest.MonkeyPatch, budget: Optimize) -> None:
+    tasks, workers = hard(60)
+    workers.append(Worker("v", 12, 10**6))
+    asked, plan = [], Passes.plan
+
+    def interrupted(self: Passes, rank: str, fit: str) -> Plan:
+        asked.append((rank, fit))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return plan(self, rank, fit)
+
+    monkeypatch.setattr(Passes, "plan", interrupted)
+    found = schedule(tasks, workers, optimize=budget)
+    found.validate()
+    assert (found.plan.rank, found.plan.fit) in asked[:2]
+    assert found.plan.n_schedules == 0
+    assert found.makespan == min(schedule(tasks, workers, rank=rank, fit=fit).makespan for rank, fit in asked[:2])
+    asked[:] = [("", "")] * 2
+    with pytest.raises(KeyboardInterrupt):
+        schedule(tasks, workers, optimize=budget)
+
+
+def test_the_end_is_told_however_soon_it_is() -> None:
+    tasks, workers = hard(30)
+    told: list[Progress] = []
+    found = schedule(tasks, workers, optimize=Optimize(schedules=70, on_progress=told.append))
+    assert told[-1].schedules == found.plan.n_schedules == 70
+    assert told[-1].best >= found.makespan
+    with pytest.raises(TypeError, match="on_progress is 'told'"):
+        Optimize(schedules=70, on_progress="told")  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_as_good_as_any() -> None:
+    tasks, workers = hard(30)
+    found = schedule(
+        tasks, workers, optimize=Optimize(schedules=np.int16(300), seed=np.int64(2**62), threads=np.int8(2))
+    )
+    same = schedule(tasks, workers, optimize=Optimize(schedules=300, seed=2**62, threads=2))
+    assert found.placements == same.placements
+
+
+def test_so_many_schedules_as_auto_has_are_a_search_as_any_other() -> None:
+    tasks, workers = hard(60)
+    told: list[Progress] = []
+    found = schedule(tasks, workers, optimize=Optimize(schedules=24, on_progress=told.append))
+    assert told[-1].bound == found.lower_bound
+
+
+def test_a_plan_of_one_task_keeps_what_its_pass_made_of_it() -> None:
+    workers = [Worker("small", 2, 1024), Worker("large", 4, 4096)]
+    for rank, fit, worker in (("fifo", "best-fit", "small"), ("fifo", "most-free", "large")):
+        tasks = [Task("t", "true", duration=1)]
+        found = schedule(tasks, workers, rank=rank, fit=fit, optimize=Optimize(schedules=10))
+        assert (found.plan.rank, found.plan.fit) == (rank, fit)
+        assert [placement.worker_id for placement in found.placements] == [worker]
 
 
 def test_a_graph_compiled_once_is_searched_too_and_a_number_means_seconds() -> None:

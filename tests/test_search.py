@@ -263,3 +263,49 @@ def test_it_is_stopped_from_another_thread_in_the_middle_of_a_schedule() -> None
 def test_a_population_has_two_members_or_more() -> None:
     with pytest.raises(ValueError, match="at least two"):
         World(1).search(size=1)
+
+
+def hub(n: int) -> World:
+    """So many tasks, something after all of them, and as many that wait for it."""
+    world = World(1)
+    world.n, world.capacity = 2 * n + 1, np.array([[50]], dtype=np.int32)
+    world.duration = np.full(2 * n + 1, 1000, dtype=np.int64)
+    world.demand = np.ones((2 * n + 1, 1), dtype=np.int32)
+    world.duration[n], world.demand[n] = 0, 0
+    world.dep_ptr = np.concatenate(([0] * (n + 1), np.arange(n, 2 * n + 1))).astype(np.int64)
+    world.deps = np.concatenate((np.arange(n), np.full(n, n))).astype(np.int32)
+    world.succ_ptr, world.succ = successors(world.dep_ptr, world.deps)
+    world.order = topological_order(world.dep_ptr, world.succ_ptr, world.succ)
+    return world
+
+
+def test_a_task_with_many_neighbours_is_placed_in_one_look_at_them() -> None:
+    """It was looked at all of them again for each: 10**10 looks at 100,000, and nobody could stop it."""
+    world = hub(100_000)
+    search = world.search(size=4)
+    thread = threading.Thread(target=search.advance, args=(12,), daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert search.n_schedules > 9
+    start, _ = search.schedule()
+    assert start[100_000:].min() >= (start + world.duration)[:100_000].max()
+
+
+def test_where_there_is_no_memory_it_ends_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> np.ndarray:
+        raise MemoryError
+
+    world = project(1, 200)
+    world.duration = np.random.default_rng(1).integers(1, 1000, 200)
+    world.capacity = np.concatenate(
+        [world.capacity, np.zeros((200, 4), dtype=np.int32)]
+    )  # little room on each at first
+    roomy, tight = world.search(), world.search()
+    roomy.advance(100)
+    assert not roomy.stopped
+    monkeypatch.setattr("fastsched._search.wider", no_memory)
+    tight.advance(100)
+    assert tight.stopped
+    assert tight.n_schedules < roomy.n_schedules
+    assert tight.best == 2**63 - 1 or world.wrongs(*tight.schedule()) == []

@@ -16,7 +16,7 @@ cdef class Large:
     cdef bint depends                       # whether any task depends on another
     cdef const int32_t[::1] rank            # n, those first that others depend on
     cdef const int64_t[::1] duration        # n, units
-    cdef const int32_t[::1] momentary       # the tasks that take no time
+    cdef const int32_t[::1] unseen          # tasks that leave no trace in steps: they take no time, or need nothing
     cdef const int64_t[::1] tail            # n, units: the longest chain of durations behind a task
     cdef const int64_t[::1] dep_ptr         # n + 1
     cdef const int32_t[::1] deps            # edges: deps[dep_ptr[t]:dep_ptr[t + 1]] come before t

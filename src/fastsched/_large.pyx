@@ -32,7 +32,7 @@ import numpy as np
 
 from ._chance cimport below, draw_next, first_state
 from ._profile cimport enough, steps_find, steps_give, steps_take
-from .lanes import Lanes
+from .lanes import Lanes, wider
 
 cdef enum:
     CREW = 8                    # workers of a move at most, where tasks depend on each other
@@ -63,11 +63,11 @@ cdef class Large:
         self.dep_ptr, self.deps = np.array(dep_ptr, dtype=np.int64), np.array(deps, dtype=np.int32)
         self.succ_ptr, self.succ = np.array(succ_ptr, dtype=np.int64), np.array(succ, dtype=np.int32)
         self.depends = len(deps) > 0
-        self.momentary = np.nonzero(self.duration.base == 0)[0].astype(np.int32)
         rank = np.empty(n, dtype=np.int32)
         rank[order] = np.arange(n, dtype=np.int32)
         self.rank = rank
         demand, capacity = np.asarray(demand, dtype=np.int64), np.asarray(capacity, dtype=np.int64)
+        self.unseen = np.nonzero((self.duration.base == 0) | ~demand.any(axis=1))[0].astype(np.int32)
         lanes = Lanes(demand, capacity)
         self.n_words, self.guard, self.need, self.all_free = lanes.n_words, lanes.guard, lanes.need, lanes.free
         self.lane_word, self.lane_shift, self.lane_mask = lanes.word, lanes.shift, lanes.mask
@@ -188,8 +188,7 @@ cdef class Large:
         if self.n_steps[worker] + 2 > self.room:
             with gil:
                 self._make_room()
-            if self.n_steps[worker] + 2 > self.room:
-                self.stopped = True
+            if self.stopped:
                 return
         self.start[task] = start
         self._link(task, worker)
@@ -199,11 +198,14 @@ cdef class Large:
         )
 
     def _make_room(self):
-        """Room for twice as many steps on each worker."""
-        row = self.room
-        self.step_time, self.old_time = _widen(self.step_time.base, row), _widen(self.old_time.base, row)
-        row *= self.n_words
-        self.step_free, self.old_free = _widen(self.step_free.base, row), _widen(self.old_free.base, row)
+        """Room for twice as many steps on each worker; where there is no memory for it, the search is stopped."""
+        try:
+            time, old_time = wider(self.step_time.base, self.n_workers), wider(self.old_time.base, CREW)
+            free, old_free = wider(self.step_free.base, self.n_workers), wider(self.old_free.base, CREW)
+        except MemoryError:
+            self.stopped = True
+            return
+        self.step_time, self.old_time, self.step_free, self.old_free = time, old_time, free, old_free
         self.room *= 2
 
     cdef void _link(self, int32_t task, int32_t worker) noexcept nogil:
@@ -340,8 +342,7 @@ cdef class Large:
             if self.n_steps[w] + 2 > self.room:
                 with gil:
                     self._make_room()
-                if self.n_steps[w] + 2 > self.room:
-                    self.stopped = True         # there is no memory: nothing is placed any more
+                if self.stopped:                # there is no memory: nothing is placed any more
                     return
             self.old_start[task], self.old_worker[task] = self.start[task], w
             self.out[task] = 1
@@ -492,15 +493,7 @@ cdef class Large:
         cdef int64_t length = 0
         for w in range(self.n_workers):
             length = max(length, self._end_of(w))
-        for i in range(self.momentary.shape[0]):
-            length = max(length, self.start[self.momentary[i]])
+        for i in range(self.unseen.shape[0]):
+            length = max(length, self.start[self.unseen[i]] + self.duration[self.unseen[i]])
         if length < self.best:
             self._keep_best(length)
-
-
-def _widen(rows, row):
-    """The same rows of an array, each with as much room again."""
-    before = rows.reshape(-1, row)
-    after = np.empty((len(before), 2 * row), dtype=before.dtype)
-    after[:, :row] = before
-    return after.reshape(-1)

@@ -58,6 +58,7 @@ cdef class Search:
     cdef int32_t[::1] stack                 # n, tasks that wait for those before them
     cdef int64_t[::1] end                   # n, units; NEVER = not placed yet
     cdef int64_t[::1] seen                  # n, of each on the stack, up to where those before it are placed
+    cdef int64_t[::1] earliest              # n, units, of each on the stack: when these have all ended
 
     # the populations, one for each direction
     cdef readonly int32_t size              # P
@@ -115,5 +116,5 @@ cdef class Search:
     cdef int64_t _choose_window(self, int32_t donor, int32_t base, int32_t width, int32_t* window) noexcept nogil
     cdef void _stir(self) noexcept nogil
     cdef void _break_ties(self) noexcept nogil
-    cdef void _mutate(self, int32_t parts, int32_t span) noexcept nogil
+    cdef void _move(self, int32_t task, int32_t span) noexcept nogil
     cdef void _go_on(self) noexcept nogil

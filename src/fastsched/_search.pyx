@@ -34,7 +34,7 @@ import numpy as np
 
 from ._chance cimport below, draw_next, first_state
 from ._profile cimport enough, grid_place, steps_find, steps_take
-from .lanes import Lanes
+from .lanes import Lanes, wider
 
 GRID_UNITS = 8192               # a horizon of more units has steps
 SHARE = 0.55                    # the power of the tasks with which shares of the makespan shrink, as was measured
@@ -55,7 +55,7 @@ cdef enum:
     OTHER_BASE = 72             # parts of 1024: the base is another than the member whose turn it is
     KEPT_ANYWAY = 240           # parts of 1024 of the children that are not better, with so many tasks
     KEPT_MOST = 256
-    MUTATED = 600               # parts of 1024 of a task are moved in a child, by
+    MUTATED = 600               # parts of 1024 of the children: a task is moved in it, by
     MUTATION = 51               # parts of 1024 of the makespan at most
     STIRRED = 102               # parts of 1024 of the children: the tasks in some window are put in another order
     STIR_LEAST = 102            # parts of 1024 of the makespan: how wide that is
@@ -111,7 +111,8 @@ cdef class Search:
         self.start, self.worker = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
         self.key, self.order = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
         self.scratch, self.stack = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
-        self.end, self.seen = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self.end = np.zeros(n, dtype=np.int64)
+        self.seen, self.earliest = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self.begin, self.finish = np.zeros((2, size, n), dtype=np.int32), np.zeros((2, size, n), dtype=np.int32)
         self.length = np.full((2, size), INT64_MAX, dtype=np.int64)
         self.lateness = np.full((2, size), INT64_MAX, dtype=np.int64)
@@ -236,7 +237,7 @@ cdef class Search:
         cdef int32_t i
         for i in range(self.n_tasks):
             if self.weight[self.order[i]] == 0:
-                continue                    # who needs nothing is in nobody's way
+                continue                    # who needs nothing is hardly in anybody's way
             hash = (hash ^ <uint64_t>self.order[i]) * <uint64_t>0x9E3779B97F4A7C15
             hash ^= hash >> 29
         if self.known[hash >> (64 - KNOWN_BITS)] == hash:
@@ -287,27 +288,27 @@ cdef class Search:
     cdef int64_t _place_whole(self, int direction, int32_t task) noexcept nogil:
         # In: a task that is not placed. Out: it is, with those before it that were not, in their order; when they all end
         # with the chains behind them.
-        cdef int64_t earliest, k, last = 0
-        cdef int32_t height = 1, first
-        self.stack[0], self.seen[0] = task, self.before_ptr[direction, task]
-        while height:
-            task = self.stack[height - 1]
-            earliest = 0
-            for k in range(self.before_ptr[direction, task], self.before_ptr[direction, task + 1]):
-                earliest = max(earliest, self.end[self.before[direction, k]])
-            if earliest < NEVER:
+        cdef int64_t earliest, k, stop, last = 0
+        cdef int32_t height = 1, first = 0
+        self.stack[0], self.seen[0], self.earliest[0] = task, self.before_ptr[direction, task], 0
+        while height and not self.stopped:
+            task, earliest = self.stack[height - 1], self.earliest[height - 1]
+            k, stop = self.seen[height - 1], self.before_ptr[direction, task + 1]
+            while k < stop:
+                first = self.before[direction, k]
+                if self.end[first] == NEVER:
+                    break
+                earliest = max(earliest, self.end[first])
+                k += 1
+            if k == stop:
                 height -= 1
                 self._place(task, earliest)
                 self.end[task] = self.start[task] + self.duration[task]
                 last = max(last, self.end[task] + self.tail[direction, task])
                 self.n_placed += 1
                 continue
-            k = self.seen[height - 1]
-            while self.end[self.before[direction, k]] < NEVER:
-                k += 1
-            first = self.before[direction, k]
-            self.seen[height - 1] = k
-            self.stack[height], self.seen[height] = first, self.before_ptr[direction, first]
+            self.seen[height - 1], self.earliest[height - 1] = k, earliest
+            self.stack[height], self.seen[height], self.earliest[height] = first, self.before_ptr[direction, first], 0
             height += 1
         return last
 
@@ -393,8 +394,7 @@ cdef class Search:
         if self.n_steps[worker] + 2 > self.room:
             with gil:
                 self._make_room()
-            if self.n_steps[worker] + 2 > self.room:
-                self.stopped = True         # there is no memory
+            if self.stopped:
                 return
         steps_take(
             &self.step_time[worker * self.room], &self.step_free[worker * self.room * self.n_words],
@@ -402,12 +402,14 @@ cdef class Search:
         )
 
     def _make_room(self):
-        """Room for twice as many steps on each worker."""
-        time = np.empty((self.n_workers, 2 * self.room), dtype=np.int64)
-        free = np.empty((self.n_workers, 2 * self.room * self.n_words), dtype=np.uint64)
-        time[:, :self.room] = np.asarray(self.step_time).reshape(self.n_workers, -1)
-        free[:, :self.room * self.n_words] = np.asarray(self.step_free).reshape(self.n_workers, -1)
-        self.step_time, self.step_free = time.reshape(-1), free.reshape(-1)
+        """Room for twice as many steps on each worker; where there is no memory for it, the search is stopped."""
+        try:
+            time = wider(self.step_time.base, self.n_workers)
+            free = wider(self.step_free.base, self.n_workers)
+        except MemoryError:
+            self.stopped = True
+            return
+        self.step_time, self.step_free = time, free
         self.room *= 2
 
     cdef double _left_over(self, int32_t worker, int32_t at, int32_t task) noexcept nogil:
@@ -517,20 +519,23 @@ cdef class Search:
 
     cdef void _make_child(self) noexcept nogil:
         # A child of the member whose turn it is, mostly, takes its place in the other population.
-        cdef int32_t base = self.at
+        cdef int32_t base = self.at, i
         cdef int child = 1 - self.direction
         cdef int64_t length, lateness
         cdef bint is_kept = self._happens(self.kept_anyway)
         if self._happens(OTHER_BASE):
             base = self._choose_parent()
         self._cross(base)
-        self._mutate(MUTATED // self.n_tasks, MUTATION)
+        if self._happens(MUTATED):
+            self._move(self._below(self.n_tasks), MUTATION)
         if self._happens(STIRRED):
             self._stir()
         self._break_ties()
         self._sort()
         if self._is_known(child):
-            self._mutate(SHAKEN, MUTATION << TIE_BITS)
+            for i in range(self.n_tasks):
+                if self._happens(SHAKEN):
+                    self._move(i, MUTATION << TIE_BITS)
             self._sort()
         length = self._generate(child, INT64_MAX if is_kept else self.length[child, self.at])
         if self.stopped:
@@ -619,13 +624,10 @@ cdef class Search:
                 most, window[0] = more, i
         return most
 
-    cdef void _mutate(self, int32_t parts, int32_t span) noexcept nogil:
-        # In: how many tasks, in parts of 1024, are moved by how much at most, in such parts of the makespan.
-        cdef int32_t i
+    cdef void _move(self, int32_t task, int32_t span) noexcept nogil:
+        # In: by how much a task is moved at most, in parts of 1024 of the makespan.
         span = max(1, <int32_t>((self.best >> self.shift) * span >> 10))
-        for i in range(self.n_tasks):
-            if self._happens(parts):
-                self.key[i] += self._below(span + 1) - (span >> 1)
+        self.key[task] += self._below(span + 1) - (span >> 1)
 
     cdef void _stir(self) noexcept nogil:
         # The tasks in a window that is drawn are put in another order.

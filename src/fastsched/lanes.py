@@ -6,6 +6,8 @@ free, clear in what is needed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,3 +46,11 @@ class Lanes:
         self.need, self.free = need.reshape(-1), (free | self.guard).reshape(-1)
         self.word, self.shift = np.array(words, dtype=np.int32), np.array(shifts, dtype=np.int32)
         self.mask = np.array([(1 << size) - 1 for size in bits], dtype=np.uint64)
+
+
+def wider(rows: npt.NDArray[Any], n_rows: int) -> npt.NDArray[Any]:
+    """The same rows, one after the other, each with as much room behind it again."""
+    before = rows.reshape(n_rows, -1)
+    after = np.empty((n_rows, 2 * before.shape[1]), dtype=before.dtype)
+    after[:, : before.shape[1]] = before
+    return after.reshape(-1)

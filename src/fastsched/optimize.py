@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,17 +72,18 @@ class Optimize:
     """What a search may cost. It ends with the first of these that is reached, or with a plan as short as the bound.
 
     Attributes:
-        seconds: of wall clock, for the whole call: the passes that it begins with and all bounds are within them. The
-            first pass is always made. What is found then depends on the machine.
+        seconds: of wall clock, for the whole call: the passes and the bounds that it begins with count too. The first
+            pass is always made. What is found then depends on the machine.
         schedules: to be generated, passes of justification counted; of one that is given up halfway, its half. What is
             found then depends on this number, the seed and the number of threads alone.
         target_gap: good enough is a plan that is longer than the bound by this share of it.
         seed: of all that is drawn.
         threads: searches that go on side by side, each from a seed of its own, with its share of the schedules.
-        on_progress: told a `Progress` some times a second.
+        on_progress: told a `Progress` some times a second, and at the end.
 
     Raises:
         ValueError: where neither seconds nor schedules are given, or a value is out of its range.
+        TypeError: where on_progress cannot be called.
     """
 
     seconds: float | None = None
@@ -104,6 +106,9 @@ class Optimize:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}; a whole number between {least} and {most} is wanted")
+            object.__setattr__(self, name, index(value))  # what is of numpy's would overflow
+        if self.on_progress is not None and not callable(self.on_progress):
+            raise TypeError(f"on_progress is {self.on_progress!r}; a function that takes a Progress is wanted")
 
     @classmethod
     def of(cls, value: float | Optimize) -> Optimize:
@@ -115,6 +120,10 @@ class Optimize:
         return cls(seconds=float(value))
 
 
+class Few(Optimize):
+    """A search that costs no more than some passes: it may not cost a bound that takes longer."""
+
+
 class Spending:
     """A budget that is being spent: its seconds count from the moment at which this is made.
 
@@ -124,6 +133,11 @@ class Spending:
     def __init__(self, budget: Optimize) -> None:
         self.budget = budget
         self._began = time.perf_counter()
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Nothing is left, whatever it was."""
+        self._is_ended = True
 
     def spent(self) -> float:
         """Seconds since it began."""
@@ -131,6 +145,8 @@ class Spending:
 
     def left(self) -> float:
         """Seconds that are left, 0 or more; inf where they are not counted."""
+        if self._is_ended:
+            return 0.0
         return float("inf") if self.budget.seconds is None else max(0.0, self.budget.seconds - self.spent())
 
     def allows(self, share: float) -> bool:
@@ -150,7 +166,7 @@ def _bound_for(plan: Plan, budget: Optimize) -> int:
         return plan.lower_bound_ns
     is_short = budget.schedules is None and (budget.seconds or 0) < SHORT_S
     is_asked = budget.target_gap > 0 or budget.on_progress is not None
-    if budget.schedules == FEW or (is_short and not is_asked):
+    if isinstance(budget, Few) or (is_short and not is_asked):
         graph = plan._graph
         return rough_ns(graph.order, graph.succ_ptr, graph.succ, graph.duration, graph.demand, plan._capacity)
     return plan.bound.ns
@@ -181,8 +197,8 @@ def improve(plan: Plan, spending: Spending) -> Plan:
         spending,
         **part_of(graph, done),
         capacity=capacity,
-        starts=[plan.start_ns[done]],
-        workers=[plan.worker[done]],
+        start=plan.start_ns[done],
+        worker=plan.worker[done],
         bound=bound,
     )
     plan.n_schedules = found.n_schedules
@@ -204,7 +220,7 @@ def is_too_long(duration: Int64s) -> bool:
     return bool(float(duration.sum(dtype=np.float64)) * (np.count_nonzero(duration == 0) + 1) >= MOST_NS)
 
 
-def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
+def few_schedules(graph: Any, n_workers: int) -> Few | None:
     """A search that costs no more than some passes, for a project on one worker.
 
     None where it would cost more, or where there are priorities, which it would not look at.
@@ -215,7 +231,7 @@ def few_schedules(graph: Any, n_workers: int) -> Optimize | None:
     if duration.min() == 0 and _moments(duration, graph.demand).any():
         return None
     horizon = float(duration.sum(dtype=np.float64)) / (int(np.gcd.reduce(duration)) or 1)
-    return Optimize(schedules=FEW) if horizon <= GRID_UNITS and n * horizon <= MOST_LOOKS else None
+    return Few(schedules=FEW) if horizon <= GRID_UNITS and n * horizon <= MOST_LOOKS else None
 
 
 def part_of(graph: Any, tasks: Int64s) -> dict[str, Any]:
@@ -250,12 +266,12 @@ def search(
     duration: Int64s,
     demand: Int32s,
     capacity: Int32s,
-    starts: Iterable[Int64s],
-    workers: Iterable[Int32s],
+    start: Int64s,
+    worker: Int32s,
     bound: int,
     fixed: Int32s | None = None,
 ) -> Found:
-    """Look for a shorter schedule than those that begin at `starts` (each (n,), ns) on `workers` (each (n,)).
+    """Look for a shorter schedule than that which begins at `start` (n,), ns, on `worker` (n,).
 
     fixed (n,): the worker on which a task runs already, from 0 on; -1: it does not.
 
@@ -270,7 +286,7 @@ def search(
     # starts down to units afterwards takes them away, and lets nobody overlap who did not before.
     is_moment = _moments(duration, demand)
     moments = int(is_moment.sum()) + 1
-    enough = -(-max(bound, int(bound * (1 + budget.target_gap))) // unit)
+    enough = max(-(-bound // unit), (bound + int(bound * budget.target_gap)) // unit)
     shares = _shares_of(budget)
     expected = shares[0]
     if budget.schedules is None:
@@ -288,8 +304,8 @@ def search(
     }
     seeds = [(budget.seed + 0x9E3779B9 * thread) % 2**64 for thread in range(budget.threads)]
     searches = [_search_for(problem | {"seed": seed}, fixed, expected, budget) for seed in seeds]
-    known = [(np.asarray(start) // unit * moments, worker) for start, worker in zip(starts, workers)]
-    is_small = len(capacity) == 1 and shares[0] * len(duration) <= AT_ONCE
+    known = start // unit * moments, worker
+    is_small = len(capacity) == 1 and len(duration) <= FEW_TASKS and shares[0] * len(duration) <= AT_ONCE
     if is_small and budget.seconds is None and budget.threads == 1 and budget.on_progress is None:
         _search(searches[0], known, shares[0])
     else:
@@ -298,14 +314,14 @@ def search(
     made = sum(one.n_schedules for one in searches)
     if best.best == NONE_YET:
         return Found(None, None, made)
-    start, worker = best.schedule()
-    return Found(start // moments * unit, worker, made)
+    found, where = best.schedule()
+    return Found(found // moments * unit, where, made)
 
 
 def _search_for(problem: dict[str, Any], fixed: Int32s | None, expected: int, budget: Optimize) -> AnySearch:
     """What searches best for so many schedules of such tasks, as was measured; what runs is known to one alone."""
     n = len(problem["duration"])
-    if not len(problem["deps"]) and budget.schedules != FEW and fixed is None:
+    if not len(problem["deps"]) and not isinstance(budget, Few) and fixed is None:
         return Large(**problem)
     whole = Search(**problem, size=population_for(expected, n), fixed=fixed)
     if n < MANY or fixed is not None:
@@ -345,31 +361,34 @@ def schedules_in(seconds: float, n: int, n_workers: int) -> int:
 class _Crew:
     """Searches side by side, a thread each, and somebody who looks at the clock."""
 
-    def __init__(self, searches: list[AnySearch], known: list[tuple[Int64s, Int32s]], shares: list[int]) -> None:
+    def __init__(self, searches: list[AnySearch], known: tuple[Int64s, Int32s], shares: list[int]) -> None:
         self._searches, self._known, self._shares = searches, known, shares
         self._ended = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
     def work(self, spending: Spending, seconds_of: Callable[[int], float], bound: float) -> None:
         """Begin, wait for the end, tell how far it has come. No thread is left when it returns."""
-        budget = spending.budget
         work = zip(self._searches, self._shares)
         threads = [threading.Thread(target=self._search, args=args, daemon=True) for args in work]
+
+        def tell() -> None:
+            best = min(one.best for one in self._searches)
+            if spending.budget.on_progress is not None and best < NONE_YET:
+                made = sum(one.n_schedules for one in self._searches)
+                spending.budget.on_progress(Progress(seconds_of(best), bound, made, spending.spent()))
+
         try:
             for thread in threads:
                 thread.start()
             left = len(threads)
-            while left:
-                rest = spending.left()
-                if not rest:
-                    break
+            while left and (rest := spending.left()):
                 left -= self._ended.acquire(timeout=min(LOOK_S, rest))
-                best = min(one.best for one in self._searches)
-                if budget.seconds is not None and any(one.best <= one.bound for one in self._searches):
-                    break  # else each ends by itself, for what all find is to be the same every time
-                if budget.on_progress is not None and best < NONE_YET:
-                    made = sum(one.n_schedules for one in self._searches)
-                    budget.on_progress(Progress(seconds_of(best), bound, made, spending.spent()))
+                if spending.budget.seconds is not None:  # else each ends by itself, the same every time
+                    if any(one.best <= one.bound for one in self._searches):
+                        break
+                    self._hasten(spending)
+                tell()
+            tell()
         except KeyboardInterrupt:
             pass  # what was found so far is the answer
         finally:
@@ -381,6 +400,13 @@ class _Crew:
         if self._errors:
             raise self._errors[0]
 
+    def _hasten(self, spending: Spending) -> None:
+        """However much longer whole schedules take than was reckoned, half of the time is for the parts."""
+        if not spending.allows(1 / FIRST):
+            for one in self._searches:
+                if isinstance(one, Stages):
+                    one.go_on()
+
     def _search(self, one: AnySearch, share: int) -> None:
         try:
             _search(one, self._known, share)
@@ -390,11 +416,10 @@ class _Crew:
             self._ended.release()
 
 
-def _search(one: AnySearch, known: list[tuple[Int64s, Int32s]], share: int) -> None:
-    """So many schedules, of which some are made of those that are known."""
-    for start, worker in known:
-        if isinstance(one, Search):
-            one.add(start, share)
-        else:
-            one.add(start, worker, share)
+def _search(one: AnySearch, known: tuple[Int64s, Int32s], share: int) -> None:
+    """So many schedules, of which some are made of the one that is known."""
+    if isinstance(one, Search):
+        one.add(known[0], share)
+    else:
+        one.add(*known, share)
     one.advance(share)

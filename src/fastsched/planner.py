@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -177,19 +178,32 @@ class TaskGraph(CompiledGraph):
         def go_on() -> bool:
             return spending.allows(share)
 
+        made: list[Plan] = []  # the shortest, and the first one of `auto`
+
+        def play(rank: str, fit: str) -> Plan:
+            plan = passes.plan(rank, fit)
+            firsts = [one for one in (*made, plan) if (one.rank, one.fit) == PAIRS[0]]
+            made[:] = [min((*made, plan), key=lambda one: one.makespan_ns), *firsts[:1]]
+            return plan
+
         pairs = dict.fromkeys([(rank, fit), (AUTO, AUTO)])
         pairs.pop(PAIRS[0], None)  # with which `auto` begins
-        plans: list[Plan] = []
-        for pair in pairs:
-            if not plans or go_on():
-                plans.append(best_plan(*pair, passes, passes.plan, n_workers=len(table), stops=True, go_on=go_on))
-        if few is not None and spending.left():
-            plans.append(improve(passes.plan(*PAIRS[0]), Spending(few)))
-        return min(plans, key=lambda plan: plan.makespan_ns)
+        try:
+            for pair in pairs:
+                if not made or go_on():
+                    best_plan(*pair, passes, play, n_workers=len(table), stops=True, go_on=go_on)
+            if few is not None and spending.left():
+                made.append(improve(made[-1], Spending(few)))
+        except KeyboardInterrupt:
+            if not made:
+                raise
+            spending.end()  # what was planned so far is the answer
+        return min(made, key=lambda plan: plan.makespan_ns)
 
     def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, spent: Spending) -> Plan:
         """The plan, or a shorter one that is found within the budget."""
-        made = improve(made, spent)
+        with suppress(KeyboardInterrupt):  # of what comes before the search, which answers what it has
+            made = improve(made, spent)
         if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
 
@@ -246,7 +260,8 @@ def schedule(
             with what the task asks for: `dot-product`, `cosine` (the angle between the two), `least-left` (the
             shortest vector of what would be left over).
         rank="auto", fit="auto": either or both; some pairs are tried, up to ten times the work, and the plan in which
-            most tasks complete, and of these the shortest, is kept; `.rank` and `.fit` say by which it was made.
+            most tasks complete, and of these the shortest, is kept; `.rank` and `.fit` say by which it was made. On one
+            worker it is one pass and a search of as little work, and they say `search` where that was shorter.
             Whatever goes wrong goes wrong in each of them: `outcome` is asked of every attempt in every plan that
             is tried, and ought to answer alike.
         max_retries: failures that a task survives, where it does not say so itself.

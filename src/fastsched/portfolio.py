@@ -30,6 +30,7 @@ __all__ = ["AUTO", "FITS", "Passes", "best_plan", "check_choice", "check_fit", "
 
 AUTO = "auto"
 MIRRORED = "mirrored"
+KEPT = ("start", "end", "worker", "attempt", "state", "reason", "cause")  # columns of a plan
 JUSTIFIED = "+justified"  # at the end of a rank
 MERITS = ("most-free", "best-fit", "first-fit")  # for which a merit is kept for each worker
 MATCHES = ("dot-product", "cosine", "least-left")  # which look at every worker with room, for every task
@@ -87,9 +88,9 @@ class Passes:
         key = self.keys[rank, fit] = self.key(rank, fit)
         core = self._pass(key, fit, False)
         columns = core.columns()
-        self._ends[rank, fit] = columns["end"].copy()
-        kept = {name: columns[name].copy() for name in ("reason", "cause")}  # the next pass is played on this core
-        return Plan(self.graph, self.capacity, columns | kept, core.log(), rank=rank, fit=fit)
+        kept = {name: columns[name].copy() for name in KEPT}  # the next pass is played on this core
+        self._ends[rank, fit] = kept["end"]
+        return Plan(self.graph, self.capacity, kept, core.log(), rank=rank, fit=fit)
 
     def key(self, rank: str, fit: str) -> Int64s:
         """One key a task, the smaller the sooner. A rank that is made by planning is made with this fit."""

@@ -42,7 +42,7 @@ class Stages:
 
     @property
     def stopped(self) -> bool:
-        return self._first.stopped or self._then.stopped
+        return self._then.stopped
 
     def add(self, start: Int64s, worker: Int32s, n_schedules: int) -> None:
         """Begin with a schedule that is known, as `Large.add`; the first stage justifies it, as `Search.add`."""
@@ -67,6 +67,10 @@ class Stages:
         if self._first.best > (known[0] + self._duration).max():
             return known
         return self._first.schedule()
+
+    def go_on(self) -> None:
+        """Have the first stage, in another thread, end soon, however much of it there is left."""
+        self._first.stop()
 
     def stop(self) -> None:
         """Have `advance`, in another thread, return soon."""

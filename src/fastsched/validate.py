@@ -201,11 +201,11 @@ def _check_states(facts: Facts, attempts: _Attempts) -> list[Finding]:
     begun[attempts.task] = True
     wrong += _each("status", held_up & begun, "it was begun, and something that it depends on did not complete")
     if facts.terms is not None and facts.terms.script is None and not facts.terms.chance:
+        refused = np.nonzero(reason == UNSATISFIABLE)[0]
         held = np.zeros(n, dtype=np.bool_)
-        for amounts in np.unique(facts.capacity, axis=0):
-            held |= (facts.demand <= amounts).all(axis=1)
-        hopeless = held & (reason == UNSATISFIABLE)
-        wrong += _each("status", hopeless, "it failed as one that no worker could hold, and one could")
+        for amounts in np.unique(facts.capacity, axis=0) if len(refused) else ():
+            held[refused] |= (facts.demand[refused] <= amounts).all(axis=1)
+        wrong += _each("status", held, "it failed as one that no worker could hold, and one could")
     return wrong
 
 

@@ -181,8 +181,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "moments-add-up",
         "optimize.py",
-        "Found(start // moments * unit, worker, made)",
-        "Found(start * unit // moments, worker, made)",
+        "Found(found // moments * unit, where, made)",
+        "Found(found * unit // moments, where, made)",
         "a plan is longer by shares of a unit that nobody asked for",
     ),
     Mutation(
@@ -202,8 +202,8 @@ SEARCH_MUTATIONS = (
     Mutation(
         "gap-is-not-looked-at",
         "optimize.py",
-        "int(bound * (1 + budget.target_gap))",
-        "int(bound * 1)",
+        "int(bound * budget.target_gap)",
+        "0",
         "a search goes on though it is good enough",
     ),
     Mutation(

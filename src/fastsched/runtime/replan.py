@@ -256,8 +256,8 @@ def search_for(present: Present, start: Int64s, end: Int64s, worker: Int32s, bud
         Spending(bounded),
         **part,
         capacity=present.capacity,
-        starts=[start[at]],
-        workers=[worker[at]],
+        start=start[at],
+        worker=worker[at],
         bound=int(chains.max(initial=0)),
         fixed=fixed,
     )
