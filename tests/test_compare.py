@@ -56,6 +56,7 @@ def test_what_failed_counts_first_then_the_time_then_the_price():
     same = {"dear": schedule(TASKS, [Worker("w", 9, 1024)]), "cheap": schedule(TASKS, [Worker("w", 2, 1024)])}
     assert compare(same, prices=[Shape("9x1G", 9), Shape("2x1G", 2)]).best == "cheap"
     assert compare(same).best == "dear"
+    assert compare(same, prices=[Shape("2x1G", 2)]).best == "cheap", "nobody knows what the other one costs"
 
 
 def test_a_price_is_told_only_where_it_is_known():

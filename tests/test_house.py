@@ -23,6 +23,7 @@ SOURCE = ROOT / "src" / "fastsched"
 FLOORS = {
     "_version": 0,
     "names": 0,
+    "files": 0,
     "errors": 1,
     "_block": 0,
     "_order": 0,

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ import pytest
 
 from fastsched import MissingExtraError, Policy, Task, TaskGraph, Worker, schedule
 from fastsched.cli import main
+from fastsched.files import write_file
 from fastsched.pictures.axis import tick_label, tick_step, ticks
 from fastsched.pictures.lanes import pack_lanes
 from fastsched.pictures.scene import group_name
@@ -348,6 +350,22 @@ def test_a_slice_tells_what_it_waited_for(tmp_path):
     assert told["c"]["ready after"] == "b" and told["c"]["waited for room"] == 2 and told["c"]["room made by"] == "a"
 
 
+def test_resources_with_names_of_ours_are_told_apart(tmp_path):
+    task = Task("t", "x", (), 2, resources={"cores": 3, "status": 1}, duration=1)
+    plan = schedule([task], [Worker("w", 4, 512, resources={"cores": 5, "status": 5})])
+    plan.save_trace(tmp_path / "t.json")
+    events = json.loads((tmp_path / "t.json").read_bytes())["traceEvents"]
+    (told,) = [e["args"] for e in events if e["ph"] == "X"]
+    assert (told["cores"], told["resource cores"]) == (2, 3)
+    assert (told["status"], told["resource status"]) == ("COMPLETED", 1)
+    most = {
+        e["name"]: max(f["args"]["in use"] for f in events if f.get("name") == e["name"])
+        for e in events
+        if e["ph"] == "C"
+    }
+    assert (most["cores"], most["resource cores"]) == (2, 3)
+
+
 # ---------------------------------------------------------------- plots
 
 
@@ -448,6 +466,35 @@ def test_what_is_said_of_pictures_does_not_disturb_programs(job, capsys):
     assert main(["plan", job, "-w", "2x1G", "--html", "a.html", "--format", "json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["makespan"] == 6 and told.err.startswith("wrote a.html")
+
+
+def test_pictures_are_there_though_nobody_reads_the_answer_to_its_end(job):
+    command = [sys.executable, "-m", "fastsched", "plan", job, "-w", "2x1G", "--format", "json"]
+    reads, writes = os.pipe()
+    os.close(reads)
+    ended = subprocess.run([*command, "--html", "a.html", "--save", "p.json"], stdout=writes, check=False)
+    os.close(writes)
+    assert ended.returncode == 141
+    assert Page(Path("a.html").read_text()).title == "night" and json.loads(Path("p.json").read_text())["makespan"] == 6
+
+
+def test_what_was_there_stays_until_a_file_is_whole(job, tmp_path, monkeypatch):
+    Path("kept.json").write_text("before")
+    Path("kept.json").chmod(0o640)
+    os.symlink("kept.json", "link.json")
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left") as failed:
+            write_file("link.json", b"after")
+    assert failed.value.filename == "link.json" and Path("kept.json").read_text() == "before"
+    write_file("link.json", b"after")
+    assert Path("kept.json").read_text() == "after" and Path("link.json").is_symlink()
+    assert Path("kept.json").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir()) == ["job.json", "kept.json", "link.json"]
 
 
 @pytest.mark.parametrize(

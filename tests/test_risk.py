@@ -214,6 +214,8 @@ def test_quantiles_are_those_of_the_samples():
         assert risk.quantile(share) == ordered[at]
     assert risk.mean == pytest.approx(sum(ordered) / 999)
     assert risk.chance(ordered[300]) == pytest.approx(301 / 999)
+    hundred = risk_of([10.0], spread=0.4, samples=100, seed=1)
+    assert hundred.quantile(0.07) == sorted(hundred.makespans.tolist())[6], "0.07 * 100 is more than 7"
     with pytest.raises(ValueError, match="share"):
         risk.quantile(1.5)
     with pytest.raises(IndexError, match="no sample 999"):
@@ -259,6 +261,8 @@ def test_virtual_time_that_grows_beyond_the_clock_is_said():
     tasks = [Task(f"t{i}", "x", duration=10**9) for i in range(4)]
     with pytest.raises(OverflowError, match="146 years"):
         schedule(tasks, [Worker("w", 1, 512)]).risk(spread=10, samples=200)
+    with pytest.raises(OverflowError, match="146 years"):  # and nobody waits for whoever has failed
+        schedule(tasks, [Worker("w", 1, 512)]).risk(spread=10, samples=200, threads=2)
 
 
 # ---------------------------------------------------------------- plans of every kind

@@ -54,7 +54,7 @@ def test_what_runs_stays_where_it_is_and_all_else_goes_around_it():
         world = running_world(seed)
         first = serial_starts(world)
         found = search(
-            Spending(Optimize(schedules=120, seed=seed)), **world, starts=[first], workers=[world["fixed"]], bound=0
+            Spending(Optimize(schedules=120, seed=seed)), **world, start=first, worker=world["fixed"], bound=0
         )
         start, where, fixed = found.start, found.worker, world["fixed"]
         duration, demand, dep_ptr = world["duration"], world["demand"], world["dep_ptr"]
@@ -91,7 +91,7 @@ def test_of_what_runs_the_best_that_is_possible_is_found():
             continue
         small |= {"dep_ptr": none[0], "deps": none[1], "succ_ptr": none[0], "succ": none[1]}
         found = search(
-            Spending(Optimize(schedules=800)), **small, starts=[serial_starts(small)], workers=[small["fixed"]], bound=0
+            Spending(Optimize(schedules=800)), **small, start=serial_starts(small), worker=small["fixed"], bound=0
         )
         best = best_around(small)
         assert int((found.start + small["duration"]).max()) == best, f"seed {seed}"
@@ -139,4 +139,4 @@ def test_what_runs_has_to_have_room():
     world = running_world(5)
     world["fixed"][:] = 0
     with pytest.raises(ValueError, match="more than some worker holds"):
-        search(Spending(Optimize(schedules=9)), **world, starts=[], workers=[], bound=0)
+        search(Spending(Optimize(schedules=9)), **world, start=serial_starts(world), worker=world["fixed"], bound=0)

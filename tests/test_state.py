@@ -273,8 +273,12 @@ def test_a_state_that_forgets_lets_go_of_what_has_ended():
     state.decide(0)
     state.absorb(AttemptEnded("a", "w", 1, None, 0), 1)
     state.absorb(CancelRequested("c", 1), 1)
-    assert [task.task_id for task in state.tasks] == ["", "b", ""]
+    assert [task.task_id for task in state.tasks] == ["", "b", "c"], (
+        "of the last it may be asked how long it was to take"
+    )
     assert "completed" in state.explain("a").text and state.decide(2) == [AttemptStarted("b", "w", 1, 2)]
+    state.absorb(AttemptEnded("b", "w", 1, None, 2), 3)
+    assert [task.task_id for task in state.tasks] == ["", "b", ""]
 
 
 # ---------------------------------------------------------------- promises

@@ -186,6 +186,22 @@ def test_a_dry_run_plans(capfd):
     assert not Path(".fastsched").exists()
 
 
+def test_a_dry_run_plans_on_the_workers_of_the_run(capfd):
+    tasks = [task(f"t{i}", "true", duration=60) for i in range(6)]
+    for cores, makespan in (("1", "6m 00s"), ("3", "2m 00s")):
+        assert main(["run", job(tasks), "-n", "-j", cores]) == 0
+        assert f"makespan      {makespan}" in capfd.readouterr().out
+    for options, says in (
+        (["-j", "2", "-w", "4x1G"], "give one of them"),
+        (["-j", "2", "--engine", "dask://here:8786"], "it is about this machine"),
+        (["--replan", "10%"], "say --plan or --optimize too"),
+        (["--seed", "1"], "say --optimize or --schedules too"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["run", job(tasks), "-n", *options])
+        assert says in capfd.readouterr().err
+
+
 def test_one_worker_with_so_many_cores(capfd):
     tasks = [task(f"t{i}", "touch in$FASTSCHED_TASK_ID; while [ ! -e int2 ]; do sleep 0.02; done") for i in range(3)]
     assert main(["run", job(tasks), "-q", "-j", "3"]) == 0

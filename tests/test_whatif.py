@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def test_size_says_what_to_take_what_it_costs_and_how_sure_that_is(capsys):
     assert out.rstrip().endswith("fastsched plan job.json -w 2:2x2G") and max(map(len, out.splitlines())) <= 80
     assert main(["plan", "job.json", "-w", "2:2x2G"]) == 0
     assert "makespan      31m 00s" in capsys.readouterr().out
+
+
+def test_what_size_prints_to_be_planned_again_is_what_was_planned(capsys):
+    wide()
+    os.rename("job.json", "my job.json")
+    assert (
+        main(["size", "my job.json", "--deadline", "1h", "--shape", "1x1G=0.1", "--rank", "fifo", "--no-history"]) == 0
+    )
+    again = capsys.readouterr().out.splitlines()[-1]
+    words = shlex.split(again)
+    assert words[:3] == ["fastsched", "plan", "my job.json"]
+    assert words[3:6] == ["--rank", "fifo", "--no-history"]
+    assert main(words[1:]) == 0
 
 
 def test_size_for_a_program(capsys):
@@ -184,7 +198,8 @@ def test_vary_draws(capsys):
         ("workers", "not such as workers=1..40"),
         ("workers=3..1", "from the least to the most"),
         ("workers=1..3:0", "more than 0"),
-        ("workers=1..999999", "100,000 points"),
+        ("workers=1..999999:1", "100,000 points"),
+        ("memory=4G..64G", "61,441 plans; give a step, such as memory=4G..64G:4G"),
         ("workers=0..3", "from 1 to 100,000"),
         ("worker=1..3", "did you mean 'workers'"),
         ("memory=1..3", "names no unit"),

@@ -5,6 +5,7 @@ It decides and computes nothing but widths.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -40,8 +41,11 @@ LEAST_NAME, LONGEST_NAME = 12, 40
 # ---------------------------------------------------------------- size
 
 
-def print_sizing(title: str, sizing: Sizing, n_shapes: int, file: str, width: int, known: str = "") -> None:
-    """The cheapest set, how near to the cheapest it is, and what else would do; `known`: where durations come from."""
+def print_sizing(title: str, sizing: Sizing, n_shapes: int, again: list[str], width: int, known: str = "") -> None:
+    """The cheapest set, how near to the cheapest it is, and what else would do.
+
+    again: the command that plans on it, but for the workers. known: where durations come from.
+    """
     plan, numbers = sizing.schedule, sizing.schedule.plan
     offered = numbers._capacity.sum(axis=0, dtype="int64").tolist()
     room = ", ".join(show_capacity(name, amount) for name, amount in zip(numbers._graph.resources, offered))
@@ -88,7 +92,7 @@ def print_sizing(title: str, sizing: Sizing, n_shapes: int, file: str, width: in
         ]
         print_table(("price", "an hour", "makespan", "workers"), rows, width, left=(3,))
     if sizing.workers:
-        print(f"\nfastsched plan {show_name(file)} -w {show_shapes(sizing)}")
+        print(f"\n{show_name(shlex.join(again))} -w {show_shapes(sizing)}")
 
 
 def other_trials(sizing: Sizing) -> list[Trial]:

@@ -23,6 +23,7 @@ __all__ += ["share_or_never", "size", "threads", "variation", "whole", "whole_fr
 
 MOST_SECONDS = 10**9
 MOST_POINTS = 100_000
+MOST_UNASKED = 1000  # points, where no step is given
 SHARE = re.compile(r"(\d{1,5}(?:\.\d{1,9})?)(%?)", re.ASCII)
 END = r"(\d+(?:\.\d+)?[KMGT]?)"
 RANGE = re.compile(rf"([^=\s]+(?:,\w+=\d+)*)={END}(?:\.\.{END})?(?::{END})?", re.ASCII)
@@ -157,6 +158,9 @@ def variation(text: str) -> tuple[str, list[float]]:
     last, step = first if last is None else last, Decimal(1) if step is None else step
     if last < first or step <= 0:
         raise argparse.ArgumentTypeError(f"{text!r}: from the least to the most is wanted, by steps of more than 0")
+    if ends[2] is None and (last - first) / step >= MOST_UNASKED:
+        wanted = f"{text}:{'4G' if what == 'memory' else '10'}"
+        raise argparse.ArgumentTypeError(f"{text!r}: that is {last - first + 1:,} plans; give a step, such as {wanted}")
     if (last - first) / step >= MOST_POINTS:
         raise argparse.ArgumentTypeError(f"{text!r}: at most {MOST_POINTS:,} points are planned")
     values = [first + step * i for i in range(int((last - first) / step) + 1)]

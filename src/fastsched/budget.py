@@ -72,5 +72,5 @@ def search_first(
 
 
 def _tell(so_far: Progress) -> str:
-    bound = f", {so_far.gap:.1%} above the bound" if so_far.bound else ""
+    bound = f", {so_far.gap:.1%} above the bound of {show_seconds(so_far.bound)}" if so_far.bound else ""
     return f"searching: {show_seconds(so_far.best)}{bound}; {count(so_far.schedules, 'schedule')}"

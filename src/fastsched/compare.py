@@ -6,6 +6,7 @@ fewest tasks failed; among these the shortest, then the cheapest, then the first
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,7 +126,9 @@ def compare(
     if not plans:
         raise ValueError("there is nothing to compare; give at least one plan")
     outlines = tuple(_outline_of(name, plan, shapes) for name, plan in plans.items())
-    best = min(outlines, key=lambda o: (o.n_failed, o.makespan, o.price_per_hour if o.price_per_hour else 0.0))
+    best = min(
+        outlines, key=lambda o: (o.n_failed, o.makespan, math.inf if o.price_per_hour is None else o.price_per_hour)
+    )
     return Comparison(outlines, best.name)
 
 

@@ -347,7 +347,8 @@ class PlanAdopted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     `start_ns`, `end_ns`: int64, when each task is to run, in the time of the run. `not_before`: int64, until when it is
     held back; 0: it is not; empty: none is. `begins_ns`: when the first plan of the run began to be followed.
     `behind_ns`: of a new plan, how much later than by the one before it would have been over; None: it was given.
-    `was_ns`: when it would have been.
+    `was_ns`: when it would have been. `is_loosened`: it is the plan before it, which is followed otherwise from here
+    on; the starts are those that it had, and nothing is to be read from the ends.
     """
 
     tasks: bytes
@@ -359,6 +360,7 @@ class PlanAdopted(msgspec.Struct, frozen=True, tag=True, array_like=True):
     begins_ns: int
     behind_ns: int | None = None
     was_ns: int | None = None
+    is_loosened: bool = False
 
 
 class PlanFollowed(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -34,7 +34,7 @@ FEWEST_RELEASES, MOST_RELEASES = 8, 40  # plays, to find out who need not be hel
 MOST_RELEASED = 200_000  # tasks that are played for it, about
 SPREAD = 0.3  # of the durations with which ways to follow a plan are tried
 FEWEST_SAMPLES, MOST_SAMPLES, MOST_PLAYED = 8, 24, 100_000  # of each way; and tasks that are played for it, about
-MOST_NS = 2.0**52  # of all durations together, where they are drawn with such a spread
+MOST_NS = 2.0**57  # of all durations together, where they are drawn with such a spread
 TOLERANCE = 100  # a duration that differs by one part in so many is as planned, and by
 MOMENT_NS = 10_000_000  # that it takes to start something and to hear of its end
 

@@ -70,12 +70,19 @@ class Route:
         """The same, with tasks numbered by their places in it."""
         return replace(self, tasks=np.arange(len(self), dtype=np.int32))
 
-    def as_fact(self, now: int, begins_ns: int, behind_ns: int | None = None, was_ns: int | None = None) -> PlanAdopted:
+    def as_fact(
+        self,
+        now: int,
+        begins_ns: int,
+        behind_ns: int | None = None,
+        was_ns: int | None = None,
+        is_loosened: bool = False,
+    ) -> PlanAdopted:
         """That it is followed from now on; see `PlanAdopted`."""
         held = self.not_before if self.not_before.any() else self.not_before[:0]
         tasks, worker = (column.astype("<i4").tobytes() for column in (self.tasks, self.worker))
         start, end, until = (column.astype("<i8").tobytes() for column in (self.start_ns, self.end_ns, held))
-        return PlanAdopted(tasks, worker, start, end, until, now, begins_ns, behind_ns, was_ns)
+        return PlanAdopted(tasks, worker, start, end, until, now, begins_ns, behind_ns, was_ns, is_loosened)
 
     @classmethod
     def of_fact(cls, fact: PlanAdopted) -> Route:
@@ -152,7 +159,8 @@ class Guide:
 
     def only(self, task_ids: Collection[str]) -> Guide:
         """The same for these tasks alone, the first of them at 0; nobody is held back."""
-        places = [i for i, task_id in enumerate(self.task_ids) if task_id in task_ids]
+        wanted = frozenset(task_ids)
+        places = [i for i, task_id in enumerate(self.task_ids) if task_id in wanted]
         start, end = self.route.start_ns[places], self.route.end_ns[places]
         first = int(start.min()) if len(start) else 0
         here = np.arange(len(places), dtype=np.int32)

@@ -187,7 +187,7 @@ def improve(plan: Plan, spending: Spending) -> Plan:
     are. Priorities are not looked at: what is sought is the shortest makespan.
     """
     graph, capacity, budget = plan._graph, plan._capacity, spending.budget
-    if not spending.left() or is_too_long(graph.duration):
+    if not spending.left() or is_too_long(graph.duration, graph.demand):
         return plan
     done = np.nonzero(plan.state == COMPLETED_STATE)[0]
     bound = 0 if len(done) < len(graph) else _bound_for(plan, budget)
@@ -215,9 +215,11 @@ def improve(plan: Plan, spending: Spending) -> Plan:
     return better
 
 
-def is_too_long(duration: Int64s) -> bool:
+def is_too_long(duration: Int64s, demand: Int32s) -> bool:
     """Whether whole numbers of 64 bits would not do for a search, with the moments of those that take no time."""
-    return bool(float(duration.sum(dtype=np.float64)) * (np.count_nonzero(duration == 0) + 1) >= MOST_NS)
+    unit = int(np.gcd.reduce(duration)) or 1 if len(duration) else 1
+    n_moments, total = int(_moments(duration, demand).sum()) + 1, float(duration.sum(dtype=np.float64))
+    return max(total / unit * n_moments, total) >= MOST_NS
 
 
 def few_schedules(graph: Any, n_workers: int) -> Few | None:

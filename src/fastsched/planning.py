@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from .graph import read_both
 from .lookback import add_history, look_back, put_in
 from .names import show_name
 from .options import add_choices, add_format, add_prices, add_workers, columns_of, prices_of, workers_for
-from .pictures.options import add_pictures, check_files, plot_file, write_pictures
+from .pictures.options import add_pictures, check_files, plot_file, tell_written, write_pictures
 from .pictures.plot import require_matplotlib
 from .plan import Schedule
 from .planner import TaskGraph, schedule
@@ -180,8 +181,8 @@ def spell(name: str) -> str:
 # ---------------------------------------------------------------- the plan
 
 
-def do_plan(arguments: argparse.Namespace) -> int:
-    """`fastsched plan`: read, plan, print."""
+def do_plan(arguments: argparse.Namespace, workers_of: Callable[..., Any] = workers_for) -> int:
+    """`fastsched plan`: read, plan, print. `workers_of`: of the options and the job, the workers."""
     check_questions(arguments)
     if arguments.vary is not None:
         return do_vary(arguments)
@@ -190,7 +191,7 @@ def do_plan(arguments: argparse.Namespace) -> int:
         budget = read_budget(arguments, progress)
         progress.say(f"reading {show_name(arguments.file)}")
         job = load(arguments.file)
-        workers = workers_for(arguments, job)
+        workers = workers_of(arguments, job)
         history = look_back(arguments, job, arguments.file)
         loaded = time.perf_counter()
         progress.say(f"reading {count(len(job.tasks), 'task')}")
@@ -208,6 +209,7 @@ def do_plan(arguments: argparse.Namespace) -> int:
         answer = answer_questions(arguments, plan, progress)
     if arguments.save:
         save_plan(plan, arguments.save)
+    written = write_pictures(arguments, plan, job.name)  # before stdout, of which nobody may want the end
     if arguments.format in ("json", "jsonl"):
         summary = plan_as_json(plan) | {"history": known} | answer.data
         write_json(summary) if arguments.format == "json" else write_lines([summary, *summary.pop("placements")])
@@ -217,7 +219,7 @@ def do_plan(arguments: argparse.Namespace) -> int:
         print_plan(job.name, plan, loaded - began, planned - loaded, arguments.width, str(known or ""))
         answer.show()
     tell_saved(arguments)
-    write_pictures(arguments, plan, job.name)
+    tell_written(arguments, written)
     return COMPLETED if plan.all_completed else TASK_FAILED
 
 
@@ -225,8 +227,10 @@ def tell_saved(arguments: argparse.Namespace) -> None:
     """Say where a plan was kept: on stdout for a person, else on stderr."""
     if arguments.save:
         out = sys.stdout if arguments.format == "human" else sys.stderr
-        follow = f"fastsched run {show_name(arguments.file)} --plan {show_name(arguments.save)} follows it"
-        print(f"wrote {show_name(arguments.save)}: {follow}", file=out)
+        words = ["fastsched", "run", arguments.file, "--plan", arguments.save]
+        named = arguments.workers or arguments.shapes
+        same = f" with the same {'--workers' if arguments.workers else '-w'}" if named else ""
+        print(f"wrote {show_name(arguments.save)}: {show_name(shlex.join(words))}{same} follows it", file=out)
 
 
 # ---------------------------------------------------------------- what else it is asked

@@ -10,6 +10,7 @@ With no spread it is the plan, with those held back who have to be. The time lin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Risk:
         if not 0 <= share <= 1:
             raise ValueError(f"share is {share!r}; a number from 0 to 1 is wanted")
         count = len(self.makespans_ns)
-        at = max(0, -int(-share * count // 1) - 1)
+        at = max(0, math.ceil(round(share * count, 6)) - 1)  # 0.07 of 100 are 7, and not 7.000000000000001
         return int(np.partition(self.makespans_ns, at)[at]) / NS
 
     @property
@@ -123,8 +124,10 @@ def measure_risk(
     def play(first: int) -> int:
         which = idle.get()
         part = makespans[first : first + step]
-        replays[which].sample(part, counts[which], first, sigma, seed)
-        idle.put(which)
+        try:
+            replays[which].sample(part, counts[which], first, sigma, seed)
+        finally:
+            idle.put(which)
         return len(part)
 
     done = 0

@@ -26,7 +26,7 @@ from .guide import Guide
 from .lookback import look_back, put_in, source_of
 from .model import TaskStatus, Worker
 from .optimize import Optimize
-from .options import add_format, named_workers
+from .options import add_format, named_workers, workers_for
 from .planning import PLAIN, add_common, add_plan_file, do_plan, spell
 from .policy import Policy
 from .portfolio import AUTO
@@ -233,16 +233,11 @@ def add_watching(parser: argparse.ArgumentParser, default: str = "") -> None:
 
 def do_run(arguments: argparse.Namespace) -> int:
     """`fastsched run`: read, run with progress, sum up."""
+    check_options(arguments)
     if arguments.dry_run:
-        return do_plan(arguments)
+        return do_plan(arguments, workers_to_plan)
     if arguments.rank not in (*RANKS, AUTO):
         arguments.parser.error(f"argument --rank: {arguments.rank} is made by planning, and is for plans alone")
-    is_searched = arguments.optimize is not None or arguments.schedules is not None
-    if arguments.replan is not None and arguments.plan is None and not is_searched:
-        arguments.parser.error("argument --replan: it is about a plan that is followed; say --plan or --optimize too")
-    for name in ("target_gap", "seed", "threads"):
-        if getattr(arguments, name) is not None and not is_searched:
-            arguments.parser.error(f"argument {spell(name)}: it is of a search; say --optimize or --schedules too")
     job = load(arguments.file)
     if job.recorded:
         raise FormatError(
@@ -258,6 +253,22 @@ def do_run(arguments: argparse.Namespace) -> int:
     found, budget = search_first(arguments, graph, table)
     guide = load_plan(arguments.plan) if arguments.plan else found
     return run_graph(arguments, job.name, graph, table, arguments.cwd, Policy(), guide, budget)
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """End the program where options are of no use."""
+    is_searched = arguments.optimize is not None or arguments.schedules is not None
+    if arguments.replan is not None and arguments.plan is None and not is_searched:
+        arguments.parser.error("argument --replan: it is about a plan that is followed; say --plan or --optimize too")
+    for name in ("target_gap", "seed", "threads"):
+        if getattr(arguments, name) is not None and not is_searched:
+            arguments.parser.error(f"argument {spell(name)}: it is of a search; say --optimize or --schedules too")
+
+
+def workers_to_plan(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]]:
+    """Those that a run would have, as far as that is known before it."""
+    picked = pick_workers(arguments, job)
+    return workers_for(arguments, job) if picked is None else picked
 
 
 def pick_workers(arguments: argparse.Namespace, job: Job) -> Sequence[Worker | Mapping[str, Any]] | None:
@@ -293,6 +304,8 @@ def run_graph(
     """Run tasks that have been read."""
     if arguments.run_dir is not None and os.path.exists(arguments.run_dir) and not os.path.isdir(arguments.run_dir):
         arguments.parser.error(f"argument --run-dir: {arguments.run_dir} is not a folder")
+    if guide is not None and len(graph):
+        guide.check(dict.fromkeys(graph.ids))
     folder = arguments.run_dir if arguments.run_dir is not None or not len(graph) else new_run_dir()
     settings = Settings(
         engine=arguments.engine,

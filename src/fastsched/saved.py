@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from .errors import FormatError
+from .files import write_file
 from .following import read_guide
 from .formats import read_bytes
 from .guide import Guide, Route
@@ -89,7 +90,7 @@ def save_plan(plan: Schedule, path: str | Path) -> None:
     """
     if not isinstance(plan, Schedule):
         raise TypeError(f"plan is {plan!r}; what schedule() answers is wanted, for its tasks and workers have names")
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(plan_as_json(plan)), indent=2) + b"\n")
+    write_file(path, msgspec.json.format(msgspec.json.encode(plan_as_json(plan)), indent=2) + b"\n")
 
 
 def plan_as_json(plan: Schedule) -> dict[str, Any]:

@@ -131,6 +131,7 @@ class State:
         self._following: dict[int, int] = {}  # task -> the one that starts when its attempt has ended
         self.followed: Followed | None = None  # the plan
         self._is_timed = bytearray()  # whether a duration was given, of so many tasks as were asked about
+        self._last = -1  # the task that ended last, where they are forgotten
         self._told = 0  # failures for good that have been told
         self._noticed = 0  # notices of the core that have been told
 
@@ -174,7 +175,7 @@ class State:
             self._core.set_deadline(-1 if fact.deadline_ns is None else fact.deadline_ns, now)
             events = [fact]
         elif isinstance(fact, PlanAdopted):
-            events = [self._absorb_plan(fact, now)]
+            events = self._absorb_plan(fact, now)
         elif isinstance(fact, TaskOvertaken):
             self._core.overtook(self._task[fact.task_id], now)
             events = []
@@ -300,7 +301,7 @@ class State:
             *self._start_following(task, now),
         ]
 
-    def _absorb_plan(self, fact: PlanAdopted, now: int) -> Event:
+    def _absorb_plan(self, fact: PlanAdopted, now: int) -> list[Event]:
         """A plan is followed from here on."""
         try:
             route = Route.of_fact(fact)
@@ -308,17 +309,19 @@ class State:
         except ValueError as error:
             raise InternalError(f"a plan was adopted that cannot be: {error}") from None
         before, start = self.followed, np.full(len(self.ids), -1, dtype=np.int64)
+        if fact.is_loosened:
+            return []  # it is to be over when it was, and each task to start
         if fact.behind_ns is None or fact.was_ns is None:
             ends_ns, n_anew = route.ends_ns, 0
-            if before is not None and before.begins_ns == fact.begins_ns:  # more of the same plan, or in another order
+            if before is not None and before.begins_ns == fact.begins_ns:  # more of the same plan, or of what has come
                 start[: len(before.start_ns)] = before.start_ns
                 ends_ns, n_anew = max(ends_ns, before.ends_ns), before.n_anew
             start[route.tasks] = route.start_ns
             self.followed = Followed(start, fact.begins_ns, ends_ns, n_anew)
-            return PlanFollowed(now, len(route), route.ends_ns)
+            return [PlanFollowed(now, len(route), route.ends_ns)]
         start[route.tasks] = route.start_ns
         self.followed = Followed(start, fact.begins_ns, route.ends_ns, before.n_anew + 1 if before else 1)
-        return Replanned(now, len(route), fact.behind_ns, fact.was_ns, route.ends_ns)
+        return [Replanned(now, len(route), fact.behind_ns, fact.was_ns, route.ends_ns)]
 
     def _start_following(self, task: int, now: int) -> list[Event]:
         """An attempt of a task has ended, and what follows it has started in its place."""
@@ -665,16 +668,21 @@ class State:
         return at, self.worker_ids[worker] if worker >= 0 else None
 
     def strays(self, now: int) -> bool:
-        """Whether some attempt of what is planned has taken, or takes, another time than was expected of it."""
+        """Whether what is planned goes otherwise: some attempt has taken, or takes, another time than was expected of
+        it, or some task has started, or has yet to start, later than it was to."""
         if self.followed is None:
             return False
-        columns, planned = self._core.columns(), self.followed.start_ns >= 0
+        columns, begins = self._core.columns(), self.followed.begins_ns
+        planned, wanted = self.followed.start_ns >= 0, self.followed.start_ns - begins
         n = len(planned)
         start, end, state = (columns[name][:n] for name in ("start", "end", "state"))
         took = np.where(end >= 0, end, now) - start
         expected = self._core.course()["duration"][:n]
         off = (took > expected) | ((state == COMPLETED) & (took < expected))
-        return bool((off & planned & (start >= 0) & ~as_planned(took, expected)).any())
+        if (off & planned & (start >= 0) & ~as_planned(took, expected)).any():
+            return True
+        actual = np.where(start >= 0, start, now) - begins
+        return bool((planned & (actual > wanted) & ~as_planned(actual, wanted)).any())
 
     def rest(self) -> dict[str, Any]:
         """All that has not ended, as columns that nobody else changes, for it to be looked at beside the run.
@@ -786,8 +794,10 @@ class State:
     def _let_go(self, task: int) -> None:
         """The task has ended."""
         self._unwanted.discard(task)
-        if self._forget:
-            self.tasks[task] = FORGOTTEN
+        if self._forget:  # the one before it: of the last it may be asked how long it was to take
+            if self._last >= 0:
+                self.tasks[self._last] = FORGOTTEN
+            self._last = task
 
     def _is_pending(self, task: int) -> bool:
         return STATUS_OF_STATE[self._core.state_of(task)] is TaskStatus.PENDING

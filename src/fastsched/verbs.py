@@ -28,7 +28,7 @@ from .lookback import add_against, compare_run, compared_as_json, print_compared
 from .model import TaskStatus
 from .names import fit_width, show_capacity, show_name, width_of
 from .options import add_format
-from .pictures.options import add_pictures, check_files, write_pictures
+from .pictures.options import add_pictures, check_files, tell_written, write_pictures
 from .progress import count
 from .report import report_run, write_json, write_lines
 from .runtime.control import NotLiveError, ask_run
@@ -401,7 +401,7 @@ def do_report(arguments: argparse.Namespace) -> int:
     report_run(result, past.ledger.messages, past.now / 1e9, arguments.format, beside=beside)
     if arguments.format == "human":
         print_compared(found, wanted, arguments.all)
-    write_pictures(arguments, result, past.opened.name)
+    tell_written(arguments, write_pictures(arguments, result, past.opened.name))
     return COMPLETED if result.all_completed else TASK_FAILED
 
 

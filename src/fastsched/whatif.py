@@ -148,7 +148,7 @@ def do_size(arguments: argparse.Namespace) -> int:
             on_progress=tell,
         )
     if arguments.format == "human":
-        print_sizing(job.name, sizing, len(shapes), arguments.file, columns_of(arguments), str(known or ""))
+        print_sizing(job.name, sizing, len(shapes), plan_again(arguments), columns_of(arguments), str(known or ""))
     else:
         told = sizing_as_json(sizing) | {"history": known}
         write_json(told) if arguments.format == "json" else write_lines([told, *told.pop("tried")])
@@ -156,6 +156,17 @@ def do_size(arguments: argparse.Namespace) -> int:
         print("fastsched: interrupted; this is the best so far", file=sys.stderr)
         return INTERRUPTED
     return COMPLETED
+
+
+def plan_again(arguments: argparse.Namespace) -> list[str]:
+    """The command that plans as it was planned here, but for the workers."""
+    words = ["fastsched", "plan", arguments.file]
+    for name in ("rank", "fit"):
+        if getattr(arguments, name) != arguments.parser.get_default(name):
+            words += [f"--{name}", getattr(arguments, name)]
+    for run in arguments.history or ():
+        words += ["--history", run]
+    return words + ["--no-history"] * arguments.no_history
 
 
 # ---------------------------------------------------------------- compare

@@ -47,7 +47,7 @@ LIVE_MUTATIONS = (
     Mutation(
         "stale-fact-kept",
         "runtime/loop.py",
-        "        if events or isinstance(fact, TaskReturned):  # else it was stale, or changed nothing",
+        "        if events or isinstance(fact, (TaskReturned, PlanAdopted)):  # else it was stale, or changed nothing",
         "        if True:  # else it was stale, or changed nothing",
         "stale reports are journaled, and the end of an attempt stands there twice",
     ),
@@ -328,8 +328,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "returns-not-kept",
         "runtime/loop.py",
-        "        if events or isinstance(fact, TaskReturned):  # else",
-        "        if events:  # else",
+        "        if events or isinstance(fact, (TaskReturned, PlanAdopted)):  # else",
+        "        if events or isinstance(fact, PlanAdopted):  # else",
         "what was returned is promised for ever to those who read the journal",
     ),
     Mutation(
@@ -709,8 +709,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "behind-and-not-planned-anew",
         "runtime/replan.py",
-        "as_it_is.ends_ns - planned_ns <= most_behind_ns",
-        "as_it_is.ends_ns - planned_ns <= 100 * most_behind_ns",
+        "or ends_ns - planned_ns <= most_behind_ns",
+        "or ends_ns - planned_ns <= 100 * most_behind_ns",
         "a run that is behind its plan goes on as it is",
     ),
     Mutation(
@@ -728,10 +728,31 @@ LIVE_MUTATIONS = (
         "of two plans the longer one is followed",
     ),
     Mutation(
+        "loosened-plan-not-kept",
+        "runtime/loop.py",
+        "        if events or isinstance(fact, (TaskReturned, PlanAdopted)):  # else",
+        "        if events or isinstance(fact, TaskReturned):  # else",
+        "whoever reads the journal holds back whom the run let go",
+    ),
+    Mutation(
+        "late-starts-are-as-planned",
+        "state.py",
+        "(planned & (actual > wanted) & ~as_planned(actual, wanted))",
+        "(planned & (actual < wanted) & ~as_planned(actual, wanted))",
+        "a plan of which a worker has failed a task is followed to the letter",
+    ),
+    Mutation(
+        "forgotten-before-it-is-asked-about",
+        "state.py",
+        "                self.tasks[self._last] = FORGOTTEN\n            self._last = task",
+        "                self.tasks[self._last] = FORGOTTEN\n            self.tasks[task] = FORGOTTEN",
+        "who lives long never learns how long tasks take",
+    ),
+    Mutation(
         "never-loosened",
         "runtime/pilot.py",
-        "if not self._is_loose and ledger.state.strays(now):",
-        "if False:",
+        "not self._is_loose and (is_held or ledger.state.strays(now))",
+        "False",
         "a run holds tasks back for a plan that does not go as planned any more",
     ),
     Mutation(

@@ -79,8 +79,8 @@ PICTURE_MUTATIONS = (
     ),
     Mutation(
         "file-not-named",
-        "pictures/files.py",
-        "        error.filename = error.filename or os.fspath(path)\n",
+        "files.py",
+        "        error.filename = os.fspath(path)\n",
         "",
         "a full disk is told without saying of which file",
     ),

@@ -89,7 +89,7 @@ WHATIF_MUTATIONS = (
     Mutation(
         "quantile-one-less",
         "risk.py",
-        "at = max(0, -int(-share * count // 1) - 1)",
+        "at = max(0, math.ceil(round(share * count, 6)) - 1)",
         "at = max(0, int(share * count) - 1)",
         "a quantile is exceeded by more samples than it says",
     ),
@@ -147,8 +147,8 @@ WHATIF_MUTATIONS = (
     Mutation(
         "best-by-price",
         "compare.py",
-        "(o.n_failed, o.makespan, o.price_per_hour if o.price_per_hour else 0.0)",
-        "(o.n_failed, o.price_per_hour if o.price_per_hour else 0.0, o.makespan)",
+        "(o.n_failed, o.makespan, math.inf if o.price_per_hour is None else o.price_per_hour)",
+        "(o.n_failed, math.inf if o.price_per_hour is None else o.price_per_hour, o.makespan)",
         "the cheapest plan is told to be the best, however long it takes",
     ),
     # plans as files
@@ -162,7 +162,7 @@ WHATIF_MUTATIONS = (
     Mutation(
         "planned-anew-taken-for-planned",
         "runtime/view.py",
-        "            if fact.behind_ns is None:\n",
+        "            if fact.behind_ns is None and not fact.is_loosened:\n",
         "            if fact:\n",
         "a run that was behind is held beside the plan that was made on the way",
     ),

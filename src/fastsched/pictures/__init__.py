@@ -10,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from .files import write_file
+from ..files import write_file
 from .scene import Scene
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ..names import show_name
 from . import Pictured
 from .plot import require_matplotlib
 
-__all__ = ["add_pictures", "check_files", "plot_file", "write_pictures"]
+__all__ = ["add_pictures", "check_files", "plot_file", "tell_written", "write_pictures"]
 
 PLOT_KINDS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 
@@ -78,9 +78,9 @@ def is_same_file(file: str, other: str) -> bool:
     return os.path.normcase(os.path.realpath(file)) == os.path.normcase(os.path.realpath(other))
 
 
-def write_pictures(arguments: argparse.Namespace, outcome: Pictured, title: str) -> None:
-    """Write what was asked for, and say where it is: on stdout for a person, else on stderr. Raises OSError."""
-    out: TextIO = sys.stdout if arguments.format == "human" else sys.stderr
+def write_pictures(arguments: argparse.Namespace, outcome: Pictured, title: str) -> list[str]:
+    """Write what was asked for; answers what is to be told of it, a line each. Raises OSError."""
+    lines = []
     for file, how, write in (
         (arguments.html, ": open it in a browser", outcome.save_html),
         (arguments.trace, ": open it in ui.perfetto.dev", outcome.save_trace),
@@ -89,7 +89,15 @@ def write_pictures(arguments: argparse.Namespace, outcome: Pictured, title: str)
         if file is None:
             continue
         write(file, title=title)
-        print(f"wrote {show_name(file)} ({size_of(file)}){how}", file=out)
+        lines.append(f"wrote {show_name(file)} ({size_of(file)}){how}")
+    return lines
+
+
+def tell_written(arguments: argparse.Namespace, lines: Iterable[str]) -> None:
+    """Say what was written: on stdout for a person, else on stderr."""
+    out: TextIO = sys.stdout if arguments.format == "human" else sys.stderr
+    for line in lines:
+        print(line, file=out)
 
 
 def size_of(file: str) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError
+from ..files import write_file
 from ..names import fit_width, show_name, width_of
 from ..units import show_seconds
 from .axis import tick_label, tick_step, ticks
-from .files import write_file
 from .scene import FAILED_COLOR, PALETTE, Scene, amount_label
 from .usage import busy_grid
 

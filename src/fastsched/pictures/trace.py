@@ -23,6 +23,19 @@ from .usage import usage_steps
 __all__ = ["trace_of"]
 
 US = 1000  # ns
+TAKEN = frozenset(
+    (
+        "cores",
+        "task",
+        "attempt",
+        "status",
+        "ready at",
+        "waited for room",
+        "ready after",
+        "room made by",
+        "critical path",
+    )
+)
 Event = dict[str, Any]
 
 
@@ -43,6 +56,11 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def label_of(resource: str) -> str:
+    """A resource of a user's, so that it is taken for nothing else that is told of an attempt or counted."""
+    return f"resource {plain(resource)}" if resource in TAKEN else plain(resource)
+
+
 def _names(scene: Scene, all_workers: str) -> Iterator[Event]:
     """Processes and threads, by name and in the order of the workers."""
     n_workers, first = len(scene.worker_ids), scene.first_row.tolist()
@@ -61,7 +79,7 @@ def _attempts(scene: Scene) -> Iterator[Event]:
     """A complete event for each attempt, with what is known of it."""
     columns, waits, n_workers = scene.columns, scene.waits, len(scene.worker_ids)
     ids = [plain(task_id) for task_id in scene.task_ids]
-    labels = [amount_label(name) if name == "cpu_millicores" else plain(name) for name in scene.resources]
+    labels = [amount_label(name) if name == "cpu_millicores" else label_of(name) for name in scene.resources]
     demand = scene.demand.tolist()
     rows = zip(
         *(columns[name].tolist() for name in ("task", "worker", "attempt", "start_ns", "end_ns", "reason")),
@@ -137,7 +155,7 @@ def _count(scene: Scene, pid: int, attempts: Any) -> Iterator[Event]:
     for k, resource in enumerate(scene.resources):
         if not scene.capacity[:, k].any():
             continue  # nobody has any, so nothing is in use
-        name, part = ("cores", 1000) if resource == "cpu_millicores" else (plain(resource), 1)
+        name, part = ("cores", 1000) if resource == "cpu_millicores" else (label_of(resource), 1)
         changed = np.diff(held[:, k], prepend=-1) != 0
         for time, amount in zip(times[changed].tolist(), held[changed, k].tolist()):
             yield {"ph": "C", "name": name, "pid": pid, "ts": time / US, "args": {"in use": amount / part}}

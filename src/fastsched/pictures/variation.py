@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MissingExtraError
+from ..files import write_file
 from ..names import show_name
 from ..units import show_seconds
 from .axis import tick_label, tick_step, ticks
-from .files import write_file
 from .scene import PALETTE, amount_label
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import FastschedError, FormatError, HistoryWarning, JournalLocked
+from ..files import write_file
 from ..history import Measurements, RunMeasured, measure
 from ..patterns import shape_of
 from .folder import RUNS, find_run, is_run, last_held_ns
@@ -96,12 +97,7 @@ class History(Measurements):
             RunMeasured(run.name, [msgspec.structs.replace(row, command=shape_of(row.command)) for row in run.tasks])
             for run in self.runs
         ]
-        beside = Path(f"{os.fspath(path)}.{os.getpid()}.part")
-        try:
-            beside.write_bytes(msgspec.json.encode(_Kept(VERSION, runs)))
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_file(path, msgspec.json.encode(_Kept(VERSION, runs)))
 
 
 def find_earlier(source: str, name: str) -> History:
@@ -118,7 +114,8 @@ def find_earlier(source: str, name: str) -> History:
         begun = _peek(folder)
         if begun is not None and (begun.source != source if begun.source else begun.name != name):
             continue
-        n_bytes += sum(path.stat().st_size for path in folder.glob("journal*.db*"))
+        with contextlib.suppress(FileNotFoundError):  # it is removed meanwhile; then it cannot be read either
+            n_bytes += sum(path.stat().st_size for path in folder.glob("journal*.db*"))
         if len(found) == MOST_RUNS:
             break
         if n_bytes > MOST_BYTES:
@@ -148,7 +145,7 @@ def _read_run(folder: Path, source: str | None = None, name: str = "") -> RunMea
         if source is None:
             warnings.warn(f"{folder} goes on at the moment; it is left out", HistoryWarning, stacklevel=3)
         return None
-    except (FastschedError, msgspec.DecodeError, ValueError, OSError) as error:
+    except (FastschedError, msgspec.DecodeError, LookupError, TypeError, ValueError, OSError) as error:
         warnings.warn(f"{folder} cannot be read: {error}; it is left out", HistoryWarning, stacklevel=3)
         return None
     if past.damage:

@@ -28,6 +28,7 @@ from ..events import (
     Event,
     Fact,
     Order,
+    PlanAdopted,
     Recall,
     Report,
     Start,
@@ -568,7 +569,7 @@ class Loop:
     def _absorb(self, fact: Fact, now: int) -> list[Event]:
         """Book a fact, and note it and what it means for the end of this turn."""
         events = self.state.absorb(fact, now)
-        if events or isinstance(fact, TaskReturned):  # else it was stale, or changed nothing
+        if events or isinstance(fact, (TaskReturned, PlanAdopted)):  # else it was stale, or changed nothing
             self._facts.append(fact)
             for event in events:
                 self._note(event)

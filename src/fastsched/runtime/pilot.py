@@ -57,7 +57,12 @@ class Beside:
             wake()
 
         self.is_busy = True
-        threading.Thread(target=work, name="fastsched-pilot", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="fastsched-pilot", daemon=True).start()
+        except RuntimeError:
+            logger.exception("no thread could be begun to look ahead in; the run goes on as it is")
+            self.is_busy = False
+            wake()
 
     def take(self) -> Look | None:
         """See `Aside`."""
@@ -105,7 +110,8 @@ class Pilot:
         self._is_news = True  # tasks have come that it has
         self._next_adoption = 0
         self._next_look, self._began, self._is_looking = LOOK_NS, 0, False
-        self._is_loose = guide is None  # it is not followed to the letter any more
+        self._is_loose = False  # it is not followed to the letter any more
+        self._is_taken_up = guide is None  # somebody else began to follow it: it does not go as planned any more
         self._has_come, self._next_plan = False, 0  # tasks that no plan has are there; when one may be looked for
 
     def hear(self, task_ids: Iterable[str]) -> None:
@@ -175,15 +181,16 @@ class Pilot:
         present = Present.of(ledger, now, self.fit)
         if len(present.workers):
             self._is_looking, self._began = True, now
-            starts = None
-            if not self._is_loose and ledger.state.strays(now):
-                starts = followed.starts_of(present.tasks)
-            self._aside.begin(lambda: look(present, followed.ends_ns, most, self._budget, starts), wake)
+            starts = followed.starts_of(present.tasks)
+            is_held = self._is_taken_up and bool(present.not_before.any())
+            strays = not self._is_loose and (is_held or ledger.state.strays(now))
+            self._aside.begin(lambda: look(present, starts, followed.ends_ns, most, self._budget, strays), wake)
 
     def _look_for_shorter(self, ledger: Ledger, now: int, wake: Callable[[], object]) -> None:
         """Have what is there planned, where that is worth it; it goes by rank until then."""
-        self._has_come = False
         present, budget = Present.of(ledger, now, self.fit), self._budget
+        self._has_come = not len(present.workers)  # they may come yet
+        self._next_plan = now + LOOK_NS
         if budget is not None and len(present.workers) and present.n_waiting:
             self._is_looking, self._began = True, now
             self._aside.begin(lambda: look_for_shorter(present, budget), wake)
@@ -193,12 +200,14 @@ class Pilot:
         followed = ledger.state.followed
         if followed is None:
             return [] if found.route is None else [found.route.as_fact(now, now)]
+        if found.is_of_news:
+            return [] if found.route is None else [found.route.as_fact(now, followed.begins_ns)]
         behind_ns = max(0, found.ends_ns - followed.ends_ns)
         self.behind = followed.share(behind_ns)
         if found.route is None:
             return []
         self._is_loose = True
         if found.is_loosened:
-            return [found.route.as_fact(now, followed.begins_ns)]
+            return [found.route.as_fact(now, followed.begins_ns, is_loosened=True)]
         self.behind = 0.0
         return [found.route.as_fact(now, followed.begins_ns, behind_ns, found.ends_ns)]

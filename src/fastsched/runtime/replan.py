@@ -130,45 +130,51 @@ class Present:
 
 @dataclass(frozen=True)
 class Look:
-    """What came of a look ahead: when all is over as things are, and a plan that takes its place; None: none does.
+    """What came of a look ahead: when all that is planned is over as things are, and a plan that takes its place; None:
+    none does.
 
-    is_loosened: it is the same plan, which is followed otherwise from here on.
+    is_loosened: it is the same plan, which is followed otherwise from here on. is_of_news: what had come was planned.
     """
 
     ends_ns: int
     route: Route | None
     is_loosened: bool = False
+    is_of_news: bool = False
 
 
 def look(
     present: Present,
+    starts: Int64s,
     planned_ns: int,
     most_behind_ns: int | None,
     budget: Optimize | None = None,
-    strays_from: Int64s | None = None,
+    strays: bool = False,
 ) -> Look:
     """Play on what is followed; where it ends later than planned by more than that, plan anew. None: never.
 
-    `strays_from` (m,) ns: the starts of a plan that does not go as planned any more (-1: it has none), and is loosened.
+    `starts` (m,) ns: those of the plan; -1: it does not have the task, and is not behind for its sake. `strays`: it
+    does not go as planned any more, and is loosened.
     """
     loosened_to = None
-    if strays_from is not None and present.n_waiting:
-        present, loosened_to = loosen(present, strays_from)
+    if strays and present.n_waiting:
+        present, loosened_to = loosen(present, starts)
     as_it_is = play(present, present.key, present.worker, present.not_before)
-    if most_behind_ns is None or not present.n_waiting or as_it_is.ends_ns - planned_ns <= most_behind_ns:
-        return Look(as_it_is.ends_ns, loosened_to, is_loosened=loosened_to is not None)
-    return Look(as_it_is.ends_ns, replan(present, as_it_is, budget))
+    is_planned = np.isin(as_it_is.tasks, present.tasks[starts >= 0])
+    ends_ns = int(as_it_is.end_ns[is_planned].max(initial=0))
+    if most_behind_ns is None or not present.n_waiting or ends_ns - planned_ns <= most_behind_ns:
+        return Look(ends_ns, loosened_to, is_loosened=loosened_to is not None)
+    return Look(ends_ns, replan(present, as_it_is, budget))
 
 
 def look_for_shorter(present: Present, budget: Optimize) -> Look:
     """Plan what is there, where that is over earlier than as things are."""
     as_it_is = play(present, present.key, present.worker, present.not_before)
     found = replan(present, as_it_is, budget) if present.n_waiting else as_it_is
-    return Look(as_it_is.ends_ns, None if better(as_it_is, found) is as_it_is else found)
+    return Look(as_it_is.ends_ns, None if better(as_it_is, found) is as_it_is else found, is_of_news=True)
 
 
 def loosen(present: Present, starts: Int64s) -> tuple[Present, Route]:
-    """The same present with the plan loosened; and that as a route, at the times that the plan has."""
+    """The same present with the plan loosened; and that as a route, with the starts that the plan has."""
     present = present.with_order()
     start = np.where(present.is_running & (starts < 0), present.now_ns, starts)
     order = np.argsort(present.key, kind="stable").astype(np.int32)
@@ -248,7 +254,7 @@ def search_for(present: Present, start: Int64s, end: Int64s, worker: Int32s, bud
     fixed = np.where(running, np.maximum(present.worker[at], 0), -1).astype(np.int32)  # nowhere, it needs nothing
     np.add.at(held, fixed[running], present.demand[at][running])
     # A worker may have less by now than what it runs was given.
-    if bounded is None or is_too_long(present.duration[at]) or (held > present.capacity).any():
+    if bounded is None or is_too_long(present.duration[at], present.demand[at]) or (held > present.capacity).any():
         return False
     part = part_of(present, at)
     chains = np.asarray(bottom_levels(part["order"], part["succ_ptr"], part["succ"], part["duration"]))

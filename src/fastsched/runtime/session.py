@@ -128,6 +128,8 @@ class Session:
         aside: Aside | None = None,
     ) -> None:
         settings.check()
+        if settings.plan is not None and settled and len(graph):  # before there is a folder for it
+            settings.plan.check(dict.fromkeys(graph.ids))
         self.settings, self.graph, self.table = settings, graph, table
         self.settled, self.forget, self.fresh = settled, forget, fresh
         self.folder: str | None = None
@@ -265,6 +267,8 @@ class Session:
             route = read_route(guide, self.graph, table, fit=settings.fit)
             guide = Guide([self.graph.ids[i] for i in route.tasks.tolist()], table.ids, route.renumbered())
         loop = self._make_loop(opened, state, engine, tell, guide)
+        if guide is None and loop.pilot is not None:  # no worker was there to plan for
+            loop.pilot.hear(self.graph.ids)
         planned = loop.begin()
         if self.journal is not None:
             self.journal.append_all([*encode_record(opened), *planned, *encode_record(self._arrival(loop))])

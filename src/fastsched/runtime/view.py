@@ -168,7 +168,7 @@ class PastRun:
         ids, worker_ids = self.ledger.state.ids, [*self.ledger.state.worker_ids, ""]
         given: dict[int, Placement] = {}
         for fact in self.adopted:
-            if fact.behind_ns is None:
+            if fact.behind_ns is None and not fact.is_loosened:
                 route = Route.of_fact(fact)
                 columns = (route.tasks, route.worker, route.start_ns, route.end_ns)
                 for task, worker, start, end in zip(*(column.tolist() for column in columns)):
