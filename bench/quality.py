@@ -3,7 +3,7 @@
 On whole sets of FASTSCHED_DATA, one thread an instance, every schedule validated. Deviations are averages in percent
 over the instances of a set: above the best known makespan, the critical path, or the lower bound of the baselines.
 What is counted in schedules is the same on every machine; what is given seconds is not, so `--jobs` should leave cores
-idle. A row that misses its limit is marked, and the exit code is 1.
+idle. A row that misses its limit is marked, and the exit code is 1. What `auto` takes is the least of three times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from instances import instances
 from targets import TARGETS
@@ -68,15 +68,16 @@ CASES: list[Case] = []  # of the row that is being measured; children inherit it
 
 def measure(at: int, budget: float | int | str) -> tuple[float, float]:
     """The deviation of one plan in percent, and the seconds that it took."""
-    case = CASES[at]
-    began = time.perf_counter()
-    if isinstance(budget, str):
-        plan = fastsched.schedule(case.graph, case.workers, rank="auto", fit="auto")
-    elif isinstance(budget, int):
-        plan = fastsched.schedule(case.graph, case.workers, optimize=Optimize(schedules=budget, seed=SEED))
-    else:
-        plan = fastsched.schedule(case.graph, case.workers, optimize=Optimize(seconds=budget, seed=SEED))
-    took = time.perf_counter() - began
+    case, took = CASES[at], float("inf")
+    options: dict[str, Any] = {"rank": "auto", "fit": "auto"}
+    if isinstance(budget, int):
+        options = {"optimize": Optimize(schedules=budget, seed=SEED)}
+    elif isinstance(budget, float):
+        options = {"optimize": Optimize(seconds=budget, seed=SEED)}
+    for _ in range(3 if isinstance(budget, str) else 1):
+        began = time.perf_counter()
+        plan = fastsched.schedule(case.graph, case.workers, **options)
+        took = min(took, time.perf_counter() - began)
     plan.validate()
     assert plan.all_completed
     return 100 * (plan.plan.makespan_ns / case.base_ns - 1), took
@@ -91,12 +92,13 @@ def main() -> int:
     if not DATA.is_dir():
         print(f"skipped: there is no {DATA}; set FASTSCHED_DATA")
         return 0
+    rows = [row for row in TARGETS if any(text in f"{row.name}, {row.cost}" for text in arguments.only or [""])]
+    if not rows:
+        parser.error("argument --only: no row has this text: " + ", ".join(arguments.only))
     lines = ["| set | instances | above the | with | at most | is | seconds a plan |", "|---|---|---|---|---|---|---|"]
     print("\n".join(lines), flush=True)
     missed, loaded = 0, ("", "", "")
-    for row in TARGETS:
-        if arguments.only and not any(text in f"{row.name}, {row.cost}" for text in arguments.only):
-            continue
+    for row in rows:
         if loaded != (row.what, row.cluster, row.above):
             CASES[:] = cases_of(row.what, row.cluster, row.above)
             loaded = row.what, row.cluster, row.above
@@ -104,10 +106,11 @@ def main() -> int:
             measured = pool.starmap(measure, [(at, row.budget) for at in range(len(CASES))], chunksize=1)
         deviation, took = (sum(column) / len(measured) for column in zip(*measured))
         miss = "" if deviation <= row.limit else " (missed)"
-        missed += bool(miss)
+        late = "" if took <= row.most_seconds else f" (missed: {row.most_seconds:g})"
+        missed += bool(miss or late)
         lines.append(
             f"| {row.name} | {len(measured)} | {row.above} | {row.cost} | {row.limit:g} | {deviation:.3f}{miss} "
-            f"| {took:.4f} |"
+            f"| {took:.4f}{late} |"
         )
         print(lines[-1], flush=True)
     if arguments.write:

@@ -142,6 +142,56 @@ SEARCH_MUTATIONS = (
         "elif self.begin[d, base, i] >= window:",
         "what was before the window of a child comes behind it",
     ),
+    Mutation(
+        "neighbours-looked-at-for-each",
+        "_search.pyx",
+        "            self.seen[height - 1], self.earliest[height - 1] = k, earliest\n",
+        "            self.seen[height - 1], self.earliest[height - 1] = self.before_ptr[direction, task], 0\n",
+        "a task with many neighbours looks at all of them again for each",
+    ),
+    Mutation(
+        "without-memory-it-goes-on",
+        "_search.pyx",
+        "        except MemoryError:\n            self.stopped = True\n            return\n",
+        "        except MemoryError:\n            return\n",
+        "a task takes no room where there is no memory for its steps",
+    ),
+    # large graphs
+    Mutation(
+        "moves-that-lose-stand",
+        "_large.pyx",
+        "        if after > before:\n            self._take_back()",
+        "        if after < before:\n            self._take_back()",
+        "a move stands because it has made work later",
+    ),
+    Mutation(
+        "chain-behind-is-no-matter",
+        "_large.pyx",
+        "self.start[task] + self.duration[task] + self.tail[task] - self.target\n        return",
+        "self.start[task] + self.duration[task] - self.target\n        return",
+        "a task is not late though all that waits for it will be",
+    ),
+    Mutation(
+        "ends-after-what-waits-for-it",
+        "_large.pyx",
+        "                limit -= self.duration[task] - 1\n",
+        "                limit -= self.duration[task] - 2\n",
+        "a task that is moved ends a unit after what depends on it starts",
+    ),
+    Mutation(
+        "room-not-given-back",
+        "_profile.pxd",
+        "free[i * n_words + k] += need[k]",
+        "free[i * n_words + k] -= need[k]",
+        "what is taken out of a schedule keeps its room",
+    ),
+    Mutation(
+        "second-stage-begins-with-the-longer",
+        "stages.py",
+        "if self._first.best > (known[0] + self._duration).max():",
+        "if self._first.best < (known[0] + self._duration).max():",
+        "parts are planned anew of a schedule that was beaten already",
+    ),
     # what it may cost
     Mutation(
         "every-thread-has-one-more",
