@@ -24,7 +24,8 @@ MISHAPS = (
     "stale", "doubled", "delayed", "from nowhere", "submissions", "cancelled", "lost", "joined", "came back", "drained",
     "left", "resized", "replays", "failed: EXIT", "failed: SIGNAL", "failed: TIMEOUT", "failed: OUT_OF_MEMORY",
     "failed: SPAWN", "WorkerQuarantined", "WorkerOnProbation", "WorkerTrusted", "TaskUnsatisfiable", "RoomReserved",
-    "TaskOvertaken", "promised", "returned", "PlanFollowed", "Replanned", "held back",
+    "TaskOvertaken", "promised", "returned", "PlanFollowed", "Replanned", "loosened",
+    "held back",
 )  # fmt: skip
 
 

@@ -24,7 +24,17 @@ from .kinds import DemandClasses
 from .plan import Plan, Schedule
 from .risk import sigma_of
 
-__all__ = ["as_planned", "by_latest_start", "follow", "hold_back", "loosened", "play_list", "read_guide", "read_route"]
+__all__ = [
+    "as_planned",
+    "by_latest_start",
+    "follow",
+    "hold_back",
+    "late",
+    "loosened",
+    "play_list",
+    "read_guide",
+    "read_route",
+]
 __all__ += ["sturdiest"]
 
 MOST_PLAYS = 200  # of a plan, to find out who has to be held back for it
@@ -37,6 +47,7 @@ FEWEST_SAMPLES, MOST_SAMPLES, MOST_PLAYED = 8, 24, 100_000  # of each way; and t
 MOST_NS = 2.0**57  # of all durations together, where they are drawn with such a spread
 TOLERANCE = 100  # a duration that differs by one part in so many is as planned, and by
 MOMENT_NS = 10_000_000  # that it takes to start something and to hear of its end
+LATE_NS = 1_000_000_000  # that it may take for workers to come up, and a part of the whole plan, until a task is late
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -102,6 +113,12 @@ def as_planned(actual: Int64s, planned: Int64s) -> npt.NDArray[np.bool_]:
     """Which times (ns) are what was planned, as near as a plan to the letter is worth."""
     near: npt.NDArray[np.bool_] = np.abs(actual - planned) <= planned // TOLERANCE + MOMENT_NS
     return near
+
+
+def late(actual: Int64s, planned: Int64s, whole_ns: int) -> npt.NDArray[np.bool_]:
+    """Which starts (ns) are so much later than planned that a plan which takes so long does not go as planned."""
+    behind: npt.NDArray[np.bool_] = actual - planned > whole_ns // TOLERANCE + LATE_NS
+    return behind
 
 
 def loosened(
@@ -181,7 +198,7 @@ def hold_back(route: Route, graph: Any, capacity: Int32s, *, fit: str, exactly: 
         )
 
     def holds(columns: Columns) -> bool:
-        ends_ns = int(columns["end"].max())
+        ends_ns = int(columns["end"][route.tasks].max())
         return ends_ns == route.ends_ns or (ends_ns < route.ends_ns and not exactly)
 
     if not len(route):

@@ -89,8 +89,9 @@ class Progress:
     @property
     def note(self) -> str:
         """What it is at, in a few words. May be asked for from any thread."""
-        pilot = self.session.loop.pilot if self.session.loop else None
-        following = f", {pilot.note}" if pilot is not None else ""
+        loop = self.session.loop
+        pilot = None if loop is None or loop.state.followed is None else loop.pilot
+        following = "" if pilot is None else f", {pilot.note}"
         return f"{self.running} running, {self.failed} failed{self.eta}{following}"
 
     def tell_misfits(self) -> None:

@@ -54,7 +54,7 @@ from .events import (
     WorkerTrusted,
 )
 from .explain import Explanation, describe_misfit, explain_task
-from .following import as_planned, follow
+from .following import as_planned, follow, late
 from .graph import CompiledGraph, WorkerTable
 from .guide import Followed, Guide, Route
 from .model import Reason, Task, TaskStatus, Worker
@@ -672,17 +672,16 @@ class State:
         it, or some task has started, or has yet to start, later than it was to."""
         if self.followed is None:
             return False
-        columns, begins = self._core.columns(), self.followed.begins_ns
-        planned, wanted = self.followed.start_ns >= 0, self.followed.start_ns - begins
-        n = len(planned)
+        columns, wanted = self._core.columns(), self.followed.start_ns
+        planned, n = wanted >= 0, len(wanted)
         start, end, state = (columns[name][:n] for name in ("start", "end", "state"))
         took = np.where(end >= 0, end, now) - start
         expected = self._core.course()["duration"][:n]
         off = (took > expected) | ((state == COMPLETED) & (took < expected))
         if (off & planned & (start >= 0) & ~as_planned(took, expected)).any():
             return True
-        actual = np.where(start >= 0, start, now) - begins
-        return bool((planned & (actual > wanted) & ~as_planned(actual, wanted)).any())
+        whole_ns = self.followed.ends_ns - self.followed.begins_ns
+        return bool((planned & late(np.where(start >= 0, start, now), wanted, whole_ns)).any())
 
     def rest(self) -> dict[str, Any]:
         """All that has not ended, as columns that nobody else changes, for it to be looked at beside the run.

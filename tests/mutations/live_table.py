@@ -737,8 +737,8 @@ LIVE_MUTATIONS = (
     Mutation(
         "late-starts-are-as-planned",
         "state.py",
-        "(planned & (actual > wanted) & ~as_planned(actual, wanted))",
-        "(planned & (actual < wanted) & ~as_planned(actual, wanted))",
+        "return bool((planned & late(",
+        "return bool((~planned & late(",
         "a plan of which a worker has failed a task is followed to the letter",
     ),
     Mutation(

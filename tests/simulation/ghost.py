@@ -95,7 +95,8 @@ class Ghost:
         elif isinstance(fact, PlanAdopted):
             self.kept = None
             route, names = Route.of_fact(fact), list(self.tasks)
-            demand(len(own) == 1 and own[0].n_tasks == len(route), f"a plan brought {own}")
+            told = [event.n_tasks for event in own]
+            demand(told == ([] if fact.is_loosened else [len(route)]), f"a plan brought {own}")
             for task in self.tasks.values():
                 task.held_until = 0
             for task, until in zip(route.tasks.tolist(), route.not_before.tolist()):

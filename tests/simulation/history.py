@@ -235,14 +235,19 @@ class History:
         self.absorb(TaskCancelled(self.rng.choice(list(self.ghost.tasks)), self.now))
 
     def adopt(self) -> None:
-        """A plan is followed from here on, or the rest is planned anew: of some tasks, some of which are held back."""
+        """A plan of some tasks, some of which are held back, is followed from here on, is a new one, or is loosened."""
         rng, n, w = self.planned, len(self.ghost.tasks), len(self.ghost.workers)
         tasks = np.array(rng.sample(range(n), rng.choice([n, n, n // 2])), dtype=np.int32)
         start = np.array([self.now + rng.randrange(20) * NS for _ in tasks], dtype=np.int64)
         held = np.where([rng.random() < 0.2 for _ in tasks], start, 0)
         worker = np.array([rng.randrange(-1, w) for _ in tasks], dtype=np.int32)
         route = Route(tasks, worker, start, start + NS, held.astype(np.int64))
-        told = self.absorb(route.as_fact(self.now, self.now, *rng.choice([(), (NS, self.now + 9 * NS)])))
+        followed = self.state.followed
+        if followed is not None and rng.random() < 0.2:
+            told = self.absorb(route.as_fact(self.now, followed.begins_ns, is_loosened=True))
+            self.counts["loosened"] += 1
+        else:
+            told = self.absorb(route.as_fact(self.now, self.now, *rng.choice([(), (NS, self.now + 9 * NS)])))
         self.counts.update(type(event).__name__ for event in told)
         self.counts["held back"] += int(np.count_nonzero(held > self.now))
 

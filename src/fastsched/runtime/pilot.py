@@ -179,9 +179,9 @@ class Pilot:
         if self.share is not None:
             most = max(LEAST_BEHIND_NS, int(self.share * (followed.ends_ns - followed.begins_ns)))
         present = Present.of(ledger, now, self.fit)
-        if len(present.workers):
+        starts = followed.starts_of(present.tasks)
+        if len(present.workers) and (starts >= 0).any():  # else nothing of the plan is left
             self._is_looking, self._began = True, now
-            starts = followed.starts_of(present.tasks)
             is_held = self._is_taken_up and bool(present.not_before.any())
             strays = not self._is_loose and (is_held or ledger.state.strays(now))
             self._aside.begin(lambda: look(present, starts, followed.ends_ns, most, self._budget, strays), wake)
@@ -210,4 +210,4 @@ class Pilot:
         if found.is_loosened:
             return [found.route.as_fact(now, followed.begins_ns, is_loosened=True)]
         self.behind = 0.0
-        return [found.route.as_fact(now, followed.begins_ns, behind_ns, found.ends_ns)]
+        return [found.route.as_fact(now, followed.begins_ns, behind_ns, found.over_ns)]

@@ -133,10 +133,12 @@ class Look:
     """What came of a look ahead: when all that is planned is over as things are, and a plan that takes its place; None:
     none does.
 
-    is_loosened: it is the same plan, which is followed otherwise from here on. is_of_news: what had come was planned.
+    over_ns: when all is over, what is not planned too. is_loosened: it is the same plan, which is followed otherwise
+    from here on. is_of_news: what had come was planned.
     """
 
     ends_ns: int
+    over_ns: int
     route: Route | None
     is_loosened: bool = False
     is_of_news: bool = False
@@ -162,15 +164,16 @@ def look(
     is_planned = np.isin(as_it_is.tasks, present.tasks[starts >= 0])
     ends_ns = int(as_it_is.end_ns[is_planned].max(initial=0))
     if most_behind_ns is None or not present.n_waiting or ends_ns - planned_ns <= most_behind_ns:
-        return Look(ends_ns, loosened_to, is_loosened=loosened_to is not None)
-    return Look(ends_ns, replan(present, as_it_is, budget))
+        return Look(ends_ns, as_it_is.ends_ns, loosened_to, is_loosened=loosened_to is not None)
+    return Look(ends_ns, as_it_is.ends_ns, replan(present, as_it_is, budget))
 
 
 def look_for_shorter(present: Present, budget: Optimize) -> Look:
     """Plan what is there, where that is over earlier than as things are."""
     as_it_is = play(present, present.key, present.worker, present.not_before)
     found = replan(present, as_it_is, budget) if present.n_waiting else as_it_is
-    return Look(as_it_is.ends_ns, None if better(as_it_is, found) is as_it_is else found, is_of_news=True)
+    route = None if better(as_it_is, found) is as_it_is else found
+    return Look(as_it_is.ends_ns, as_it_is.ends_ns, route, is_of_news=True)
 
 
 def loosen(present: Present, starts: Int64s) -> tuple[Present, Route]:
