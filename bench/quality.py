@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import multiprocessing
 import os
 import platform
@@ -105,11 +106,12 @@ def main() -> int:
         with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
             measured = pool.starmap(measure, [(at, row.budget) for at in range(len(CASES))], chunksize=1)
         deviation, took = (sum(column) / len(measured) for column in zip(*measured))
+        limit = "-" if math.isinf(row.limit) else f"{row.limit:g}"
         miss = "" if deviation <= row.limit else " (missed)"
         late = "" if took <= row.most_seconds else f" (missed: {row.most_seconds:g})"
         missed += bool(miss or late)
         lines.append(
-            f"| {row.name} | {len(measured)} | {row.above} | {row.cost} | {row.limit:g} | {deviation:.3f}{miss} "
+            f"| {row.name} | {len(measured)} | {row.above} | {row.cost} | {limit} | {deviation:.3f}{miss} "
             f"| {took:.4f}{late} |"
         )
         print(lines[-1], flush=True)
