@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastsched import Reason, Task, TaskStatus, Worker
-from fastsched.events import AttemptStarted, WorkerLost
+from fastsched.events import AttemptStarted, WorkerJoined, WorkerLost
 from fastsched.graph import CompiledGraph, WorkerTable
 from fastsched.runtime.loop import Rhythm
 from fastsched.runtime.run import play
@@ -102,15 +102,19 @@ def test_what_is_written_is_kept_and_the_last_lines_are_in_the_message(play_deed
 
 
 def test_the_attempts_of_a_lost_worker_are_made_again_at_no_charge(play_deeds):
-    lost = []
+    lost, joined, begun = [], set(), []
 
     def lose(event, loop):
-        if isinstance(event, AttemptStarted) and event.task_id == "a" and event.attempt == 1:
-            loop.engine.lose(event.worker_id, "it was lost")
+        if isinstance(event, WorkerJoined):
+            joined.add(event.worker_id)
+        if isinstance(event, AttemptStarted) and event.attempt == 1:
+            begun.append(event.worker_id)
+        if begun and len(joined) == len(TWO):  # else it might be back before the other one is there
+            loop.engine.lose(begun.pop(), "it was lost")
         if isinstance(event, WorkerLost):
             lost.append(event.worker_id)
 
-    result = play_deeds({"a": (Deed(seconds=1), {"max_retries": 0})}, on_event=lose)
+    result = play_deeds({"a": (Deed(seconds=2), {"max_retries": 0})}, on_event=lose)
     first, second = result.attempts
     assert (first.reason, second.reason) == (Reason.WORKER_LOST, None) and lost == [first.worker_id]
     assert second.worker_id != first.worker_id and first.message.startswith("it was lost")
