@@ -32,9 +32,9 @@ from fastsched._timeline import simulate
 from fastsched.cli import main
 from fastsched.engines.simulated import Command, SimulatedEngine
 from fastsched.errors import InternalError, RunInterrupted, UnsatisfiableWarning
-from fastsched.events import AttemptCompleted, AttemptStarted, PlanAdopted, PlanFollowed, Replanned
+from fastsched.events import AttemptCompleted, AttemptStarted, PlanAdopted, PlanFollowed, Replanned, WorkerJoined
 from fastsched.following import by_latest_start, read_guide, read_route
-from fastsched.graph import WorkerTable
+from fastsched.graph import CompiledGraph, WorkerTable
 from fastsched.guide import Route
 from fastsched.model import Reason
 from fastsched.planner import make_core
@@ -44,6 +44,7 @@ from fastsched.runtime.replan import Present, look
 from fastsched.runtime.run import play
 from fastsched.runtime.session import Session, Settings, compile_both
 from fastsched.runtime.view import PastRun
+from fastsched.state import State
 
 NS = 10**9
 WORLDS = int(os.environ.get("FASTSCHED_WORLDS", "1600")) // 4
@@ -507,30 +508,32 @@ def test_a_worker_that_fails_its_tasks_loosens_a_plan(tmp_path):
     assert failed and [fact.is_loosened for fact in PastRun(tmp_path / "run").adopted] == [False, True]
 
 
-def test_a_worker_that_takes_a_moment_to_come_up_does_not_loosen_a_plan(tmp_path):
-    """With commands: each begins somewhat later than in the plan, which begins before the workers."""
-    tasks = [
-        Task("s0", "sleep 0.8", duration=0.8),
-        Task("s1", "sleep 0.8", duration=0.8),
-        Task("long", "sleep 2", duration=2),
-    ]
-    where = [("s0", "a", 0.0), ("s1", "b", 0.0), ("long", "b", 0.8)]
-    lasts = {task.task_id: task.duration for task in tasks}
-    rows = [{"task_id": t, "worker_id": w, "start": s, "end": s + lasts[t]} for t, w, s in where]
-    (tmp_path / "plan.json").write_text(json.dumps({"order": [row["task_id"] for row in rows], "placements": rows}))
-    workers = [Worker("a", 1, 1000), Worker("b", 1, 1000)]
-    result = run(tasks, workers, plan=load_plan(tmp_path / "plan.json"), journal=tmp_path / "run", capture=False)
-    assert result.all_completed
-    assert [fact.is_loosened for fact in PastRun(tmp_path / "run").adopted] == [False]
+@pytest.mark.parametrize(("joined_s", "strays"), [(0.3, False), (1.05, False), (1.2, True), (30.0, True)])
+def test_a_plan_does_not_stray_while_its_workers_come_up(joined_s, strays):
+    """A plan begins before its workers: what starts later by a second and a part of the whole goes as planned."""
+    tasks, workers = [Task("a", "x", duration=4), Task("b", "x", duration=6)], [Worker("w", 1, 1000)]
+    graph = CompiledGraph(tasks)
+    table = WorkerTable(workers, graph.resources)
+    state = State(graph, table, rank="critical-path", fit="most-free", max_retries=0)
+    route = read_route(schedule(tasks, workers), graph, table)
+    state.absorb(route.as_fact(0, 0), 0)
+    joined = round(joined_s * NS)
+    assert state.strays(joined) == strays, "nothing has started"
+    state.absorb(WorkerJoined("w", joined), joined)
+    assert len(state.decide(joined)) == 1
+    assert state.strays(joined + NS) == strays
+    state.check()
 
 
-def test_a_plan_of_some_of_the_tasks_holds_nobody_back_in_vain():
-    tasks, workers, _ = crowd(40)
-    some = TaskGraph([t for t in tasks if not t.dependencies])
-    plan = schedule([t for t in tasks if not t.dependencies], workers)
-    assert len(some) < len(tasks)
-    route = read_route(plan, TaskGraph(tasks), WorkerTable(workers, TaskGraph(tasks).resources))
-    assert not route.not_before.any()
+def test_a_plan_of_some_of_the_tasks_holds_nobody_back_in_vain(tmp_path):
+    """It is held to the end of those that it has, and not to that of a long one which it does not have."""
+    tasks = [Task("planned", "x", duration=1), Task("other", "x", duration=100)]
+    row = {"task_id": "planned", "worker_id": "a", "start": 5.0, "end": 6.0}
+    (tmp_path / "plan.json").write_text(json.dumps({"order": ["planned"], "placements": [row]}))
+    graph = TaskGraph(tasks)
+    table = WorkerTable([Worker("a", 1, 1000), Worker("b", 1, 1000)], graph.resources)
+    route = read_route(load_plan(tmp_path / "plan.json"), graph, table)
+    assert len(route) == 1 and not route.not_before.any()
 
 
 def test_a_scheduler_that_forgets_tasks_knows_how_long_they_take():

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import fastsched
-from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, schedule
+from fastsched import Optimize, Task, TaskStatus, Worker, WorkerEvent, planner, schedule
 from fastsched.bounds import Bounds
 from fastsched.cli import main
-from fastsched.optimize import SEARCH, Progress
+from fastsched.optimize import SEARCH, Progress, Spending
 from fastsched.plan import Plan
 from fastsched.portfolio import PAIRS, Passes
 from fastsched.ranks import RANKS
@@ -191,6 +191,17 @@ def test_ctrl_c_in_a_pass_answers_the_shortest_so_far(monkeypatch: pytest.Monkey
     asked[:] = [("", "")] * 2
     with pytest.raises(KeyboardInterrupt):
         schedule(tasks, workers, optimize=budget)
+
+
+def test_ctrl_c_is_for_the_caller_where_nobody_has_asked_for_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(plan: Plan, spending: Spending) -> Plan:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(planner, "improve", interrupted)
+    tasks, workers = hard(60)
+    with pytest.raises(KeyboardInterrupt):
+        schedule(tasks, workers, rank="auto", fit="auto")
+    assert schedule(tasks, workers, optimize=1.0).plan.n_schedules == 0
 
 
 def test_the_end_is_told_however_soon_it_is() -> None:

@@ -494,6 +494,11 @@ def test_what_was_there_stays_until_a_file_is_whole(job, tmp_path, monkeypatch):
     write_file("link.json", b"after")
     assert Path("kept.json").read_text() == "after" and Path("link.json").is_symlink()
     assert Path("kept.json").stat().st_mode & 0o777 == 0o640
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(PermissionError, match=r"Permission denied: 'link\.json'"):
+            write_file("link.json", b"more")
+    assert Path("kept.json").read_text() == "after", "though its folder may be written"
     assert sorted(os.listdir()) == ["job.json", "kept.json", "link.json"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,12 +14,14 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     device, is written as it comes.
 
     Raises:
-        OSError: with the file's name, where only the writing failed, too.
+        OSError: with the file's name, where only the writing failed, too; or where the file may not be written.
     """
     target = Path(os.path.realpath(path))  # behind a link the file is replaced, not the link
     is_file = target.is_file() or not target.exists()
     beside = Path(f"{target}.{os.getpid()}.part") if is_file else target
     try:
+        if is_file and target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         beside.write_bytes(data)
         if is_file:
             if target.exists():

@@ -22,7 +22,7 @@ from .bounds import rough_ns
 from .plan import COMPLETED_STATE, Plan
 from .stages import Stages
 
-__all__ = ["MOST_SCHEDULES", "SEARCH", "Found", "Optimize", "Progress", "Spending"]
+__all__ = ["MOST_SCHEDULES", "SEARCH", "Few", "Found", "Optimize", "Progress", "Spending"]
 __all__ += ["few_schedules", "improve", "is_too_long", "part_of", "schedules_in", "search"]
 
 LOOK_S = 0.05  # between two looks at how far it has come

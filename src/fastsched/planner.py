@@ -8,7 +8,6 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -26,7 +25,7 @@ from .guide import Guide, Route
 from .history import Measurements
 from .kinds import DemandClasses
 from .model import Task, Worker, nearest
-from .optimize import SEARCH, Optimize, Spending, few_schedules, improve
+from .optimize import SEARCH, Few, Optimize, Spending, few_schedules, improve
 from .plan import Plan, Schedule
 from .policy import FailureModel, Policy, WorkerEvent
 from .portfolio import AUTO, FITS, PAIRS, Passes, best_plan, check_choice, check_fit, check_rank, key_of, pairs_to_try
@@ -202,8 +201,11 @@ class TaskGraph(CompiledGraph):
 
     def _improve(self, made: Plan, passes: Passes, table: WorkerTable, policy: Policy | None, spent: Spending) -> Plan:
         """The plan, or a shorter one that is found within the budget."""
-        with suppress(KeyboardInterrupt):  # of what comes before the search, which answers what it has
+        try:
             made = improve(made, spent)
+        except KeyboardInterrupt:  # before the search, which answers what it has
+            if isinstance(spent.budget, Few):  # nobody has asked for one
+                raise
         if made.rank != SEARCH:
             made.order = urgency_order(self.priority, passes.keys[made.rank, made.fit])
 

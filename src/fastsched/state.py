@@ -308,9 +308,9 @@ class State:
             follow(self._core, route, now)
         except ValueError as error:
             raise InternalError(f"a plan was adopted that cannot be: {error}") from None
-        before, start = self.followed, np.full(len(self.ids), -1, dtype=np.int64)
         if fact.is_loosened:
             return []  # it is to be over when it was, and each task to start
+        before, start = self.followed, np.full(len(self.ids), -1, dtype=np.int64)
         if fact.behind_ns is None or fact.was_ns is None:
             ends_ns, n_anew = route.ends_ns, 0
             if before is not None and before.begins_ns == fact.begins_ns:  # more of the same plan, or of what has come

@@ -111,7 +111,6 @@ class Pilot:
         self._next_adoption = 0
         self._next_look, self._began, self._is_looking = LOOK_NS, 0, False
         self._is_loose = False  # it is not followed to the letter any more
-        self._is_taken_up = guide is None  # somebody else began to follow it: it does not go as planned any more
         self._has_come, self._next_plan = False, 0  # tasks that no plan has are there; when one may be looked for
 
     def hear(self, task_ids: Iterable[str]) -> None:
@@ -182,7 +181,7 @@ class Pilot:
         starts = followed.starts_of(present.tasks)
         if len(present.workers) and (starts >= 0).any():  # else nothing of the plan is left
             self._is_looking, self._began = True, now
-            is_held = self._is_taken_up and bool(present.not_before.any())
+            is_held = self.guide is None and bool(present.not_before.any())  # since before it was taken up
             strays = not self._is_loose and (is_held or ledger.state.strays(now))
             self._aside.begin(lambda: look(present, starts, followed.ends_ns, most, self._budget, strays), wake)
 
